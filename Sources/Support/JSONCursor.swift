@@ -1,0 +1,323 @@
+/// A forward reader of JSON bytes: the caller asks for what it expects and gets it, or an error that names the source
+/// and the byte. It builds nothing that is not asked for, so large files cost little.
+///
+/// RFC 8259, with these limits: nesting of at most 512, no byte-order mark, UTF-8 only (invalid bytes are an error).
+///
+/// ```swift
+/// var json = JSONCursor(bytes, source: "questions.json")
+/// try json.beginObject()
+/// while let key = try json.nextKey() {
+///     switch key {
+///     case "question_id": id = try json.integer()
+///     default: try json.skipValue()
+///     }
+/// }
+/// try json.end()
+/// ```
+///
+/// The bytes must outlive the cursor.
+public struct JSONCursor {
+    /// The kind of the value that comes next.
+    public enum Kind: Sendable { case object, array, string, number, bool, null }
+
+    private let bytes: UnsafeBufferPointer<UInt8>
+    /// The name of the file or text, used in errors.
+    public let source: String
+    /// The number of bytes read so far.
+    public private(set) var offset = 0
+    private var depth = 0
+    /// True directly after `{` or `[`: no comma is expected before the first member.
+    private var atStart = false
+
+    static let maximumDepth = 512
+
+    public init(_ bytes: UnsafeBufferPointer<UInt8>, source: String) {
+        self.bytes = bytes
+        self.source = source
+    }
+
+    // MARK: Structure
+
+    /// Reads `{`.
+    public mutating func beginObject() throws { try open(UInt8(ascii: "{"), "an object") }
+
+    /// Reads `[`.
+    public mutating func beginArray() throws { try open(UInt8(ascii: "["), "an array") }
+
+    /// Reads the next key and its colon, or the closing `}` and returns nil.
+    public mutating func nextKey() throws -> String? {
+        guard try nextMember(closing: UInt8(ascii: "}")) else { return nil }
+        let key = try string()
+        skipSpace()
+        guard offset < bytes.count, bytes[offset] == UInt8(ascii: ":") else {
+            throw unexpected("':' after the key \"\(key.prefix(60))\"")
+        }
+        offset += 1
+        return key
+    }
+
+    /// True when another element follows (its comma is read), false when the closing `]` was read.
+    public mutating func nextElement() throws -> Bool {
+        try nextMember(closing: UInt8(ascii: "]"))
+    }
+
+    /// Checks that nothing but white space is left.
+    public mutating func end() throws {
+        skipSpace()
+        if offset < bytes.count { throw unexpected("the end of the text") }
+    }
+
+    /// The kind of the next value; reads nothing.
+    public mutating func peek() throws -> Kind {
+        skipSpace()
+        guard offset < bytes.count else { throw unexpected("a value") }
+        switch bytes[offset] {
+        case UInt8(ascii: "{"): return .object
+        case UInt8(ascii: "["): return .array
+        case UInt8(ascii: "\""): return .string
+        case UInt8(ascii: "t"), UInt8(ascii: "f"): return .bool
+        case UInt8(ascii: "n"): return .null
+        case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): return .number
+        default: throw unexpected("a value")
+        }
+    }
+
+    // MARK: Values
+
+    /// Reads a string.
+    public mutating func string() throws -> String {
+        skipSpace()
+        guard offset < bytes.count, bytes[offset] == UInt8(ascii: "\"") else { throw unexpected("a string") }
+        let start = offset + 1
+        var i = start
+        while i < bytes.count {
+            let byte = bytes[i]
+            if byte == UInt8(ascii: "\"") {
+                offset = i + 1
+                return try decodeUTF8(bytes[start..<i], at: start)
+            }
+            if byte == UInt8(ascii: "\\") { return try escapedString(from: start, firstEscape: i) }
+            if byte < 0x20 {
+                offset = i
+                throw unexpected("no raw control character inside a string")
+            }
+            i += 1
+        }
+        offset = bytes.count
+        throw unexpected("the closing quote of a string")
+    }
+
+    /// Reads a number without fraction that fits 64 bits. `1.0` and `1e3` are not integers.
+    public mutating func integer() throws -> Int {
+        let (text, start) = try numberText()
+        if let value = Int(text) { return value }
+        offset = start
+        throw unexpected("a 64-bit integer, not \(text.prefix(40))")
+    }
+
+    /// Reads any number.
+    public mutating func double() throws -> Double {
+        let (text, start) = try numberText()
+        if let value = Double(text), value.isFinite { return value }
+        offset = start
+        throw unexpected("a number within range, not \(text.prefix(40))")
+    }
+
+    /// Reads `true` or `false`.
+    public mutating func bool() throws -> Bool {
+        skipSpace()
+        if consume("true") { return true }
+        if consume("false") { return false }
+        throw unexpected("true or false")
+    }
+
+    /// Reads `null` when it comes next and tells whether it did.
+    public mutating func null() -> Bool {
+        skipSpace()
+        return consume("null")
+    }
+
+    /// Steps over the next value, whatever it is, checking its syntax.
+    public mutating func skipValue() throws {
+        switch try peek() {
+        case .string: _ = try string()
+        case .number: _ = try numberText()
+        case .bool: _ = try bool()
+        case .null: if !null() { throw unexpected("null") }
+        case .array:
+            try beginArray()
+            while try nextElement() { try skipValue() }
+        case .object:
+            try beginObject()
+            while try nextKey() != nil { try skipValue() }
+        }
+    }
+
+    /// An error at the current byte, for callers that find a well-formed value of the wrong sort.
+    public func failure(_ why: String) -> VQAError {
+        VQAError("cannot read the JSON", at: "\(source), byte \(offset)", because: why)
+    }
+
+    // MARK: Parts
+
+    private mutating func open(_ mark: UInt8, _ name: String) throws {
+        skipSpace()
+        guard offset < bytes.count, bytes[offset] == mark else { throw unexpected(name) }
+        guard depth < Self.maximumDepth else { throw failure("nested deeper than \(Self.maximumDepth)") }
+        depth += 1
+        offset += 1
+        atStart = true
+    }
+
+    private mutating func nextMember(closing mark: UInt8) throws -> Bool {
+        skipSpace()
+        let first = atStart
+        atStart = false
+        guard offset < bytes.count else { throw unexpected("',' or '\(Character(UnicodeScalar(mark)))'") }
+        if bytes[offset] == mark {
+            offset += 1
+            depth -= 1
+            return false
+        }
+        if first { return true }
+        guard bytes[offset] == UInt8(ascii: ",") else {
+            throw unexpected("',' or '\(Character(UnicodeScalar(mark)))'")
+        }
+        offset += 1
+        skipSpace()
+        if offset < bytes.count, bytes[offset] == mark { throw unexpected("a value after the comma") }
+        return true
+    }
+
+    private mutating func skipSpace() {
+        while offset < bytes.count {
+            switch bytes[offset] {
+            case 0x20, 0x0A, 0x0D, 0x09: offset += 1
+            default: return
+            }
+        }
+    }
+
+    private mutating func consume(_ word: StaticString) -> Bool {
+        let length = word.utf8CodeUnitCount
+        guard bytes.count - offset >= length else { return false }
+        for i in 0..<length where bytes[offset + i] != word.utf8Start[i] { return false }
+        offset += length
+        return true
+    }
+
+    private mutating func numberText() throws -> (text: String, start: Int) {
+        skipSpace()
+        let start = offset
+        var i = offset
+        func digits(_ i: inout Int) -> Bool {
+            let from = i
+            while i < bytes.count, bytes[i] >= UInt8(ascii: "0"), bytes[i] <= UInt8(ascii: "9") { i += 1 }
+            return i > from
+        }
+        if i < bytes.count, bytes[i] == UInt8(ascii: "-") { i += 1 }
+        let leadingZero = i < bytes.count && bytes[i] == UInt8(ascii: "0")
+        let integerStart = i
+        guard digits(&i), !(leadingZero && i - integerStart > 1) else { throw unexpected("a number") }
+        if i < bytes.count, bytes[i] == UInt8(ascii: ".") {
+            i += 1
+            guard digits(&i) else { throw unexpected("a digit after the decimal point") }
+        }
+        if i < bytes.count, bytes[i] | 0x20 == UInt8(ascii: "e") {
+            i += 1
+            if i < bytes.count, bytes[i] == UInt8(ascii: "+") || bytes[i] == UInt8(ascii: "-") { i += 1 }
+            guard digits(&i) else { throw unexpected("a digit in the exponent") }
+        }
+        guard i - start <= 1000 else { throw failure("a number of \(i - start) characters") }
+        offset = i
+        return (String(decoding: bytes[start..<i], as: UTF8.self), start)
+    }
+
+    private mutating func escapedString(from start: Int, firstEscape: Int) throws -> String {
+        var text = Array(bytes[start..<firstEscape])
+        var i = firstEscape
+        while i < bytes.count {
+            let byte = bytes[i]
+            if byte == UInt8(ascii: "\"") {
+                offset = i + 1
+                return try text.withUnsafeBufferPointer { all in
+                    try decodeUTF8(all[...], at: start)
+                }
+            }
+            if byte < 0x20 {
+                offset = i
+                throw unexpected("no raw control character inside a string")
+            }
+            i += 1
+            guard byte == UInt8(ascii: "\\") else {
+                text.append(byte)
+                continue
+            }
+            try appendEscape(at: &i, to: &text)
+        }
+        offset = bytes.count
+        throw unexpected("the closing quote of a string")
+    }
+
+    /// Reads what follows a backslash. A lone surrogate becomes U+FFFD.
+    private mutating func appendEscape(at i: inout Int, to text: inout [UInt8]) throws {
+        offset = i
+        guard i < bytes.count else { throw unexpected("an escape") }
+        let mark = bytes[i]
+        i += 1
+        switch mark {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): text.append(mark)
+        case UInt8(ascii: "b"): text.append(8)
+        case UInt8(ascii: "f"): text.append(12)
+        case UInt8(ascii: "n"): text.append(10)
+        case UInt8(ascii: "r"): text.append(13)
+        case UInt8(ascii: "t"): text.append(9)
+        case UInt8(ascii: "u"):
+            var value = try hexadecimal(at: &i)
+            if value & 0xFC00 == 0xD800, i + 1 < bytes.count, bytes[i] == UInt8(ascii: "\\"),
+                bytes[i + 1] == UInt8(ascii: "u")
+            {
+                var next = i + 2
+                let low = try hexadecimal(at: &next)
+                if low & 0xFC00 == 0xDC00 {
+                    value = 0x10000 + (value & 0x3FF) << 10 + (low & 0x3FF)
+                    i = next
+                }
+            }
+            let scalar = UnicodeScalar(value) ?? "\u{FFFD}"
+            text.append(contentsOf: Character(scalar).utf8)
+        default: throw unexpected("one of the escapes of JSON")
+        }
+    }
+
+    private mutating func hexadecimal(at i: inout Int) throws -> UInt32 {
+        offset = min(i, bytes.count)
+        guard bytes.count - i >= 4 else { throw unexpected("four hexadecimal digits") }
+        var value: UInt32 = 0
+        for _ in 0..<4 {
+            guard let digit = Character(UnicodeScalar(bytes[i])).hexDigitValue else {
+                throw unexpected("four hexadecimal digits")
+            }
+            value = value << 4 | UInt32(digit)
+            i += 1
+        }
+        return value
+    }
+
+    private mutating func decodeUTF8(_ slice: Slice<UnsafeBufferPointer<UInt8>>, at start: Int) throws
+        -> String
+    {
+        if let text = String(validating: slice, as: UTF8.self) { return text }
+        offset = start
+        throw failure("a string that is not UTF-8")
+    }
+
+    private func unexpected(_ wanted: String) -> VQAError {
+        let found = offset < bytes.count ? "found \(describe(bytes[offset]))" : "the text ends"
+        return failure("expected \(wanted), \(found)")
+    }
+
+    private func describe(_ byte: UInt8) -> String {
+        byte > 0x20 && byte < 0x7F ? "'\(Character(UnicodeScalar(byte)))'" : "byte \(byte)"
+    }
+}
