@@ -1,0 +1,167 @@
+/// y = x Wᵀ + b, weight [out, in].
+public struct Linear: Module {
+    public var weight: Tensor
+    public var bias: Tensor?
+    private let initialization: (weight: Initialization, bias: Initialization)
+
+    /// - Parameter initialization: of weight and bias; PyTorch's default when nil.
+    public init(
+        _ inputs: Int, _ outputs: Int, bias: Bool = true,
+        _ initialization: (Initialization, Initialization)? = nil
+    ) throws {
+        weight = try .empty([outputs, inputs], on: .meta)
+        self.bias = bias ? try .empty([outputs], on: .meta) : nil
+        self.initialization = initialization ?? (.fanIn(inputs), .fanIn(inputs))
+    }
+
+    public mutating func visit(_ visitor: ParameterVisitor) throws {
+        try visitor("weight", &weight, initialization.weight)
+        try visitor("bias", &bias, initialization.bias)
+    }
+
+    /// [..., in] → [..., out]
+    public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor { try x.linear(weight, bias) }
+}
+
+/// Layer norm over the last dimension.
+public struct LayerNorm: Module {
+    public var weight: Tensor
+    public var bias: Tensor
+    public let epsilon: Double
+
+    public init(_ size: Int, epsilon: Double = 1e-5) throws {
+        weight = try .empty([size], on: .meta)
+        bias = try .empty([size], on: .meta)
+        self.epsilon = epsilon
+    }
+
+    public mutating func visit(_ visitor: ParameterVisitor) throws {
+        try visitor("weight", &weight, .ones)
+        try visitor("bias", &bias, .zeros)
+    }
+
+    public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
+        try x.layerNorm(weight.shape, weight, bias, epsilon: epsilon)
+    }
+}
+
+/// Root-mean-square norm over the last dimension.
+public struct RMSNorm: Module {
+    public var weight: Tensor
+    public let epsilon: Double
+
+    public init(_ size: Int, epsilon: Double = 1e-6) throws {
+        weight = try .empty([size], on: .meta)
+        self.epsilon = epsilon
+    }
+
+    public mutating func visit(_ visitor: ParameterVisitor) throws {
+        try visitor("weight", &weight, .ones)
+    }
+
+    public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
+        try x.rmsNorm(weight.shape, weight, epsilon: epsilon)
+    }
+}
+
+/// A table of vectors, weight [count, size].
+public struct Embedding: Module {
+    public var weight: Tensor
+    private let initialization: Initialization
+
+    public init(_ count: Int, _ size: Int, _ initialization: Initialization = .normal(deviation: 1)) throws {
+        weight = try .empty([count, size], on: .meta)
+        self.initialization = initialization
+    }
+
+    public mutating func visit(_ visitor: ParameterVisitor) throws {
+        try visitor("weight", &weight, initialization)
+    }
+
+    /// int64 [...] → [..., size]
+    public func callAsFunction(_ indices: Tensor) throws(TorchError) -> Tensor {
+        try weight.embedding(indices)
+    }
+}
+
+/// Two-dimensional convolution, weight [out, in / groups, k, k].
+public struct Convolution: Module {
+    public var weight: Tensor
+    public var bias: Tensor?
+    private let stride: Int
+    private let padding: Int
+    private let groups: Int
+    private let initialization: Initialization
+
+    public init(
+        _ inputs: Int, _ outputs: Int, kernel: Int, stride: Int = 1, padding: Int = 0, groups: Int = 1,
+        bias: Bool = true
+    ) throws {
+        weight = try .empty([outputs, inputs / max(1, groups), kernel, kernel], on: .meta)
+        self.bias = bias ? try .empty([outputs], on: .meta) : nil
+        (self.stride, self.padding, self.groups) = (stride, padding, groups)
+        initialization = .fanIn(Double(inputs / max(1, groups)) * Double(kernel) * Double(kernel))
+    }
+
+    public mutating func visit(_ visitor: ParameterVisitor) throws {
+        try visitor("weight", &weight, initialization)
+        try visitor("bias", &bias, initialization)
+    }
+
+    /// [B, in, H, W] → [B, out, H', W']
+    public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
+        try x.convolved(weight, bias, stride: stride, padding: padding, groups: groups)
+    }
+}
+
+/// Batch norm in evaluation: the running statistics are constants.
+public struct BatchNorm: Module {
+    public var weight: Tensor
+    public var bias: Tensor
+    public var mean: Tensor
+    public var variance: Tensor
+    /// How many batches the statistics have seen; kept because checkpoints have it.
+    public var batches: Tensor
+    private let epsilon: Double
+
+    public init(_ channels: Int, epsilon: Double = 1e-5) throws {
+        weight = try .empty([channels], on: .meta)
+        bias = try .empty([channels], on: .meta)
+        mean = try .empty([channels], on: .meta)
+        variance = try .empty([channels], on: .meta)
+        batches = try .empty([], .int64, on: .meta)
+        self.epsilon = epsilon
+    }
+
+    public mutating func visit(_ visitor: ParameterVisitor) throws {
+        try visitor("weight", &weight, .ones)
+        try visitor("bias", &bias, .zeros)
+        try visitor("running_mean", &mean, .zeros, buffer: true)
+        try visitor("running_var", &variance, .ones, buffer: true)
+        try visitor("num_batches_tracked", &batches, .zeros, buffer: true)
+    }
+
+    /// [B, C, H, W] → the same shape
+    public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
+        try x.batchNorm(mean: mean, variance: variance, weight, bias, epsilon: epsilon)
+    }
+}
+
+/// [B, T, heads · size] → [B, heads, T, size]
+public func splitHeads(_ x: Tensor, _ heads: Int) throws(TorchError) -> Tensor {
+    let shape = x.shape
+    guard shape.count == 3, heads > 0 else {
+        throw TorchError(.shape, operation: "splitHeads", message: "needs [B, T, D], got \(shape)")
+    }
+    return try x.reshaped([shape[0], shape[1], heads, shape[2] / heads]).transposed(1, 2)
+}
+
+/// [B, heads, T, size] → [B, T, heads · size]
+public func mergeHeads(_ x: Tensor) throws(TorchError) -> Tensor {
+    let shape = x.shape
+    guard shape.count == 4 else {
+        throw TorchError(.shape, operation: "mergeHeads", message: "needs [B, H, T, D], got \(shape)")
+    }
+    // Sizes of an empty tensor may be any; a product that overflows fails in the reshape.
+    return try x.transposed(1, 2).reshaped([shape[0], shape[2], shape[1] &* shape[3]])
+}

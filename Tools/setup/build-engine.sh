@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Compiles the C++ shim over libtorch into one shared library.
+# usage: build-engine.sh TORCH_FOLDER OUTPUT.so   (TORCH_FOLDER holds include/ and lib/)
+set -eu
+torch=$1 output=$2
+here=$(cd "$(dirname "$0")/../.." && pwd)
+compiler=${CXX:-clang++}
+command -v "$compiler" >/dev/null || { echo "error: no C++ compiler '$compiler'; install clang (the Swift toolchain brings it) or set CXX" >&2; exit 1; }
+
+# Rebuild only when a source, the header, the compiler or libtorch changed.
+stamp=$( {
+    cat "$here"/Sources/CTorch/shim/* "$here"/Sources/CTorch/include/CTorch.h "$0"
+    cat "$torch"/version.py "$torch"/build-version 2>/dev/null || true
+    echo "$torch"
+    "$compiler" --version
+} | cksum)
+if [ -f "$output" ] && [ "$(cat "$output.stamp" 2>/dev/null)" = "$stamp" ]; then
+    echo "engine:   ${output#"$here/"} is up to date"
+    exit 0
+fi
+echo "engine:   compiling the libtorch shim (about 20 s)"
+mkdir -p "$(dirname "$output")"
+build=$(mktemp -d)
+trap 'rm -rf "$build"' EXIT
+flags=(-std=c++20 -O2 -fPIC -fvisibility=hidden -Wall -Wextra -Werror
+    -isystem "$torch/include" -isystem "$torch/include/torch/csrc/api/include")
+pids=()
+for source in "$here"/Sources/CTorch/shim/*.cpp; do
+    "$compiler" "${flags[@]}" -c "$source" -o "$build/$(basename "$source" .cpp).o" &
+    pids+=($!)
+done
+for pid in "${pids[@]}"; do wait "$pid"; done
+# Not linking OpenMP: libtorch brings the one runtime that may be loaded.
+"$compiler" -shared "$build"/*.o -L"$torch/lib" -ltorch_cpu -lc10 -Wl,-rpath,"$torch/lib" -o "$output.new"
+mv "$output.new" "$output"
+echo "$stamp" >"$output.stamp"
+echo "engine:   ${output#"$here/"}"
