@@ -1,0 +1,108 @@
+import Support
+
+/// A token within a piece of text: its id and the bytes of the piece that it stands for.
+struct PieceToken: Sendable, Equatable {
+    var id: Int32
+    var start: Int
+    var end: Int
+}
+
+/// What turns a piece of text into tokens: WordPiece, byte-pair merges, unigram.
+protocol TokenModel: Sendable {
+    var vocabulary: Vocabulary { get }
+    /// The token that stands for what cannot be spelled, when the model has one.
+    var unknownToken: String? { get }
+
+    /// Appends the tokens of one piece, which is not empty.
+    func tokenize(_ piece: UnsafeBufferPointer<UInt8>, into tokens: inout [PieceToken]) throws
+}
+
+/// WordPiece: the longest token of the vocabulary that begins the word, then, with a prefix that marks
+/// continuation, the longest that begins the rest, and so on. A word that cannot be spelled to its end is one
+/// unknown token.
+struct WordPiece: TokenModel {
+    let vocabulary: Vocabulary
+    let unknownToken: String?
+    /// The mark of tokens that go on a word, mostly `##`.
+    private let prefix: [UInt8]
+    private let prefixHash: UInt64
+    /// Words of more scalars are unknown.
+    private let longestWord: Int
+    private let unknownID: Int32?
+
+    /// Longer words are refused at loading: the cost of a word grows with its length times that of the
+    /// longest token.
+    static let longestWordLimit = 10_000
+
+    init(_ vocabulary: Vocabulary, unknownToken: String, prefix: String, longestWord: Int) throws {
+        guard (0...Self.longestWordLimit).contains(longestWord), prefix.utf8.count <= Vocabulary.longestToken
+        else {
+            throw VQAError(
+                "cannot read the WordPiece model", at: "max_input_chars_per_word",
+                because: "\(longestWord) is not within 0 and \(Self.longestWordLimit)")
+        }
+        self.vocabulary = vocabulary
+        self.unknownToken = unknownToken
+        self.prefix = Array(prefix.utf8)
+        prefixHash = prefix.utf8.reduce(vocabulary.emptyHash, Vocabulary.step)
+        self.longestWord = longestWord
+        unknownID = vocabulary.id(for: unknownToken)
+    }
+
+    func tokenize(_ piece: UnsafeBufferPointer<UInt8>, into tokens: inout [PieceToken]) throws {
+        if piece.count > longestWord, piece.count(where: { $0 & 0xC0 != 0x80 }) > longestWord {
+            return try appendUnknown(piece, to: &tokens)
+        }
+        let hash = piece.reduce(vocabulary.emptyHash, Vocabulary.step)
+        if let number = vocabulary.number(hash, prefix: [], piece) {
+            tokens.append(PieceToken(id: vocabulary.id(number: number), start: 0, end: piece.count))
+            return
+        }
+        let before = tokens.count
+        var hashes: [(hash: UInt64, end: Int)] = []
+        hashes.reserveCapacity(min(piece.count, vocabulary.longest))
+        var start = 0
+        while start < piece.count {
+            guard let token = longestToken(piece, from: start, &hashes) else {
+                tokens.removeLast(tokens.count - before)
+                return try appendUnknown(piece, to: &tokens)
+            }
+            tokens.append(token)
+            start = token.end
+        }
+    }
+
+    /// The longest token that begins at `start`. The hashes of all candidates are found in one pass.
+    private func longestToken(
+        _ piece: UnsafeBufferPointer<UInt8>, from start: Int, _ hashes: inout [(hash: UInt64, end: Int)]
+    ) -> PieceToken? {
+        let prefix = start == 0 ? [] : prefix
+        hashes.removeAll(keepingCapacity: true)
+        var hash = start == 0 ? vocabulary.emptyHash : prefixHash
+        let limit = min(piece.count, start + max(0, vocabulary.longest - prefix.count))
+        var i = start
+        while i < limit {
+            hash = Vocabulary.step(hash, piece[i])
+            i += 1
+            if i == piece.count || piece[i] & 0xC0 != 0x80 { hashes.append((hash, i)) }
+        }
+        for candidate in hashes.reversed() {
+            let rest = UnsafeBufferPointer(rebasing: piece[start..<candidate.end])
+            if let number = vocabulary.number(candidate.hash, prefix: prefix, rest) {
+                return PieceToken(id: vocabulary.id(number: number), start: start, end: candidate.end)
+            }
+        }
+        return nil
+    }
+
+    private func appendUnknown(_ piece: UnsafeBufferPointer<UInt8>, to tokens: inout [PieceToken]) throws {
+        guard let unknownID else {
+            throw VQAError(
+                "cannot tokenize the text",
+                at: JSON.quoted(String(decoding: piece.prefix(60), as: UTF8.self)),
+                because:
+                    "it has no token, and the vocabulary has no \(unknownToken ?? "unknown token") either")
+        }
+        tokens.append(PieceToken(id: unknownID, start: 0, end: piece.count))
+    }
+}

@@ -1,0 +1,137 @@
+import Support
+
+/// Turns text into the ids of tokens and back, as the tokenizer that a model was trained with does.
+///
+/// It reads the tokenizer.json of the Hugging Face `tokenizers` library, or a vocab.txt of BERT, and gives
+/// the ids, offsets and masks of that library (0.23).
+///
+/// ```swift
+/// let tokenizer = try Tokenizer(contentsOf: "models/minilm")
+/// let encoding = try tokenizer.encode("What colour is the car?")
+/// print(encoding.ids, encoding.tokens)
+/// ```
+public struct Tokenizer: Sendable {
+    let model: any TokenModel
+    let normalizer: Normalizer?
+    let preTokenizer: PreTokenizer?
+    let postProcessor: PostProcessor
+    let decoder: TokenDecoder
+    private(set) var added = AddedTokens()
+    /// The tokens with a part to play, as tokenizer_config.json and special_tokens_map.json name them, or by
+    /// their usual texts where no file does.
+    public private(set) var specialTokens = SpecialTokens()
+    /// The greatest number of tokens that the model reads, when tokenizer_config.json says so.
+    public let maximumLength: Int?
+    /// How the file asks to cut. It is not applied unless it is passed to
+    /// ``encode(_:pair:addSpecialTokens:truncation:padding:)``.
+    public let truncation: Truncation?
+    /// How the file asks to pad. It is not applied unless it is passed to
+    /// ``encode(_:pair:addSpecialTokens:truncation:padding:)``.
+    public let padding: Padding?
+
+    /// Reads a tokenizer.
+    ///
+    /// - Parameter path: a tokenizer.json, or a folder with a tokenizer.json or a vocab.txt and, if there are
+    ///   any, tokenizer_config.json and special_tokens_map.json.
+    /// - Throws: `VQAError` when a file is missing, damaged, or asks for something that is not read.
+    public init(contentsOf path: String) throws {
+        guard isFolder(path) else {
+            try self.init(TokenizerParts(tokenizerJSON: path), TokenizerConfiguration())
+            return
+        }
+        let configuration = try TokenizerConfiguration(folder: path)
+        if fileExists("\(path)/tokenizer.json") {
+            try self.init(TokenizerParts(tokenizerJSON: "\(path)/tokenizer.json"), configuration)
+        } else if fileExists("\(path)/vocab.txt") {
+            try self.init(TokenizerParts(vocabularyText: "\(path)/vocab.txt", configuration), configuration)
+        } else {
+            throw VQAError(
+                "cannot read the tokenizer", at: path, because: "it has neither tokenizer.json nor vocab.txt",
+                remedy: "point to the folder of the model")
+        }
+    }
+
+    /// Reads a tokenizer from the text of a tokenizer.json.
+    ///
+    /// - Parameter source: a name for errors.
+    public init(parsing bytes: [UInt8], source: String) throws {
+        let parts = try bytes.withUnsafeBufferPointer { try TokenizerParts(parsing: $0, source: source) }
+        try self.init(parts, TokenizerConfiguration())
+    }
+
+    init(_ parts: TokenizerParts, _ configuration: TokenizerConfiguration) throws {
+        model = parts.model
+        normalizer = parts.normalizer
+        preTokenizer = parts.preTokenizer
+        postProcessor = parts.postProcessor
+        decoder = parts.decoder
+        truncation = parts.truncation
+        padding = parts.padding
+        maximumLength = configuration.maximumLength
+        var tokens = parts.added
+        var known = Set(tokens.map { Array($0.content.utf8) })
+        let roles = SpecialTokens.roles.compactMap { configuration.named[$0.key] }
+        for token in configuration.added + roles where known.insert(Array(token.content.utf8)).inserted {
+            tokens.append(token)
+        }
+        try add(tokens)
+        for role in SpecialTokens.roles {
+            let usual = role.key == "unk_token" ? [parts.model.unknownToken].compactMap(\.self) : role.usual
+            let texts = configuration.named[role.key].map { [$0.content] } ?? usual
+            for text in texts where specialTokens[keyPath: role.field] == nil {
+                specialTokens[keyPath: role.field] = id(for: text).map { SpecialToken(text, id: $0) }
+            }
+        }
+    }
+
+    // MARK: Vocabulary
+
+    /// Adds tokens that are found in text as a whole. A token of the vocabulary keeps its id, others get the
+    /// next ids after the vocabulary.
+    ///
+    /// - Returns: the ids of the tokens.
+    /// - Throws: `VQAError` when a token is empty or longer than 4,096 bytes.
+    @discardableResult
+    public mutating func add(_ tokens: [AddedToken]) throws -> [Int] {
+        try added.add(tokens, vocabulary: model.vocabulary, normalizer: normalizer)
+    }
+
+    /// The number of tokens, added ones included.
+    public var vocabularySize: Int {
+        model.vocabulary.count
+            + added.ids.keys.count { model.vocabulary.id(for: String(decoding: $0, as: UTF8.self)) == nil }
+    }
+
+    /// The token of an id, or nil when the id stands for nothing.
+    public func token(for id: Int) -> String? {
+        if let id = Int32(exactly: id), let text = added.texts[id] { return text }
+        return model.vocabulary.token(for: id)
+    }
+
+    /// The id of a token, or nil when there is no such token.
+    public func id(for token: String) -> Int? {
+        (added.id(for: token) ?? model.vocabulary.id(for: token)).map(Int.init)
+    }
+
+    // MARK: Decoding
+
+    /// The text of ids. Ids that stand for nothing are left out, as the reference does.
+    ///
+    /// - Parameter skipSpecialTokens: leaves out special tokens.
+    /// - Throws: `VQAError` when an id is negative, as the ids of masked labels are.
+    public func decode(_ ids: [Int], skipSpecialTokens: Bool = true) throws -> String {
+        if let index = ids.firstIndex(where: { $0 < 0 }) {
+            throw VQAError(
+                "cannot decode", at: "position \(index)", because: "the id \(ids[index]) is negative",
+                remedy: "leave out the positions that are masked")
+        }
+        var tokens: [String] = []
+        tokens.reserveCapacity(ids.count)
+        for id in ids {
+            guard let text = token(for: id) else { continue }
+            if skipSpecialTokens, let id = Int32(exactly: id), added.specialIDs.contains(id) { continue }
+            tokens.append(text)
+        }
+        return decoder.decode(tokens)
+    }
+}
