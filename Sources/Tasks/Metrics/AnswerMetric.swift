@@ -1,0 +1,86 @@
+/// A measure of answers.
+public protocol AnswerMetric: Sendable {
+    /// The name in reports, such as `vqa-accuracy`.
+    var name: String { get }
+
+    /// The score of each answer, from 0 to 1; `answers` and `samples` go together by position. All are given
+    /// at once because some measures weigh words by the whole set.
+    func scores(of answers: [String], for samples: [Sample]) throws -> [Double]
+}
+
+/// An answer is right when it equals any of the reference answers; white space around it and the case of
+/// letters do not count.
+public struct ExactMatch: AnswerMetric {
+    /// The measure has no settings.
+    public init() {}
+
+    /// In reports.
+    public let name = "exact-match"
+
+    /// 1 for a right answer, 0 for a wrong one.
+    public func scores(of answers: [String], for samples: [Sample]) -> [Double] {
+        zip(answers, samples).map { answer, sample in
+            let answer = comparable(answer)
+            return sample.answers.contains { comparable($0) == answer } ? 1 : 0
+        }
+    }
+
+    private func comparable(_ text: String) -> String { String(text[...].trimmed).lowercased() }
+}
+
+/// The accuracy of the VQA challenge: with ten annotators, an answer that m of them gave scores 0, 0.3, 0.6,
+/// 0.9, 1 for m = 0, 1, 2, 3, 4 and more. It is the mean over the annotators of min(1, matches among the
+/// others / 3).
+///
+/// Source: GT-Vision-Lab/VQA, `vqaEval.py`. The official program leaves both sides as they are when all
+/// annotators gave the same text, so there `Yes` is wrong where all ten wrote `yes`.
+public struct VQAAccuracy: AnswerMetric {
+    /// When both sides go through the normaliser before they are compared.
+    public enum Normalisation: String, Sendable {
+        /// As the official program: only when two annotators differ.
+        case official
+        /// In every case, as the fork of the program that LIVE uses.
+        case always
+    }
+
+    /// When texts are normalised.
+    public var normalisation: Normalisation
+
+    /// The official measure unless told otherwise.
+    public init(normalisation: Normalisation = .official) { self.normalisation = normalisation }
+
+    /// In reports.
+    public var name: String { normalisation == .official ? "vqa-accuracy" : "vqa-accuracy-always-normalised" }
+
+    /// The accuracy of each answer; 0 where a sample has no annotators.
+    public func scores(of answers: [String], for samples: [Sample]) -> [Double] {
+        zip(answers, samples).map { score($0, against: $1.answers) }
+    }
+
+    private func score(_ answer: String, against annotators: [String]) -> Double {
+        guard !annotators.isEmpty else { return 0 }
+        let references = annotators.map(Self.stripped)
+        let differ = references.contains { !Self.same($0, references[0]) }
+        let normalise = differ || normalisation == .always
+        let answer = normalise ? normalisedAnswer(Self.stripped(answer)) : Self.stripped(answer)
+        let matches = references.count { Self.same(normalise ? normalisedAnswer($0) : $0, answer) }
+        // An annotator who gave this answer has one match fewer among the others.
+        let thirds = matches * min(3, matches - 1) + (annotators.count - matches) * min(3, matches)
+        return Double(thirds) / Double(3 * annotators.count)
+    }
+
+    /// Equal byte by byte: Swift calls differently composed accents equal, the official program does not.
+    private static func same(_ a: String, _ b: String) -> Bool { a == b && a.utf8.elementsEqual(b.utf8) }
+
+    /// Line breaks and tabs become spaces, white space at the ends goes.
+    private static func stripped(_ text: String) -> String {
+        // Answers are short words: most have no white space at all.
+        if text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) { return text }
+        var scalars = Substring(text).unicodeScalars
+        while let first = scalars.first, AnswerNormaliser.isSpace(first) { scalars.removeFirst() }
+        while let last = scalars.last, AnswerNormaliser.isSpace(last) { scalars.removeLast() }
+        var spaced = String.UnicodeScalarView()
+        for scalar in scalars { spaced.append(scalar == "\n" || scalar == "\t" ? " " : scalar) }
+        return String(spaced)
+    }
+}

@@ -1,0 +1,237 @@
+import Support
+
+/// The scores of one set of predictions.
+public struct Scores: Sendable, Equatable {
+    /// One breakdown: percentage and number of questions by label.
+    public struct Group: Sendable, Equatable {
+        /// The key in the result, such as `per_answer_type`.
+        public let name: String
+        /// Percentages with two decimals, by label.
+        public let percentages: [String: Double]
+        /// Numbers of questions, by label.
+        public let counts: [String: Int]
+    }
+
+    /// The short name of the task.
+    public let task: String
+    /// The split; empty when whole files were scored.
+    public let split: String
+    /// The name of the measure.
+    public let metric: String
+    /// The mean score in per cent, with two decimals as the official program prints it.
+    public let overall: Double
+    /// The number of questions, those without a prediction included.
+    public let count: Int
+    /// Questions without a prediction; they score 0.
+    public let missing: Int
+    /// The lower end of the interval of `overall`, in per cent with two decimals.
+    public let low: Double
+    /// The upper end.
+    public let high: Double
+    /// How the interval was made.
+    public let bootstrap: Bootstrap
+    /// The number of images.
+    public let clusters: Int
+    /// The breakdowns, in the order of the task.
+    public let groups: [Group]
+    /// The score of each question from 0 to 1, in the order of the data; for paired comparisons of two runs.
+    public let perQuestion: [Double]
+
+    /// `{"task", "split", "metric", "overall", "n", "ci95", "per_answer_type", "per_question_type",
+    /// "missing", "counts", "bootstrap"}`. Labels are in the order of their text.
+    public var json: JSON {
+        var members = [
+            JSON.Member("task", .string(task)), JSON.Member("split", .string(split)),
+            JSON.Member("metric", .string(metric)), JSON.Member("overall", .number(overall)),
+            JSON.Member("n", .integer(count)), JSON.Member("ci95", [.number(low), .number(high)]),
+        ]
+        for group in groups {
+            members.append(JSON.Member(group.name, Self.sorted(group.percentages) { .number($0) }))
+        }
+        let counts = groups.map { JSON.Member($0.name, Self.sorted($0.counts) { .integer($0) }) }
+        members.append(JSON.Member("counts", .object(counts)))
+        members.append(JSON.Member("missing", .integer(missing)))
+        members.append(
+            JSON.Member(
+                "bootstrap",
+                [
+                    "unit": "image", "units": .integer(clusters), "resamples": .integer(bootstrap.resamples),
+                    "seed": .integer(bootstrap.seed),
+                ]))
+        return .object(members)
+    }
+
+    private static func sorted<Value>(_ labels: [String: Value], _ json: (Value) -> JSON) -> JSON {
+        .object(labels.sorted { $0.key < $1.key }.map { JSON.Member($0.key, json($0.value)) })
+    }
+}
+
+/// What to do when scoring.
+public struct ScoreOptions: Sendable {
+    /// Score questions without a prediction as wrong instead of refusing to score.
+    public var allowsMissing: Bool
+    /// How the interval is made.
+    public var bootstrap: Bootstrap
+
+    /// Strict, with 1,000 resamples, unless told otherwise.
+    public init(allowsMissing: Bool = false, bootstrap: Bootstrap = Bootstrap()) {
+        self.allowsMissing = allowsMissing
+        self.bootstrap = bootstrap
+    }
+}
+
+/// Sums of scores in whole units, so that no sum depends on the order of its terms. The unit divides the
+/// scores of up to 16 annotators (thirds of a mean over them) without remainder.
+private let unitsPerPoint = 2_162_160
+
+/// `100 * sum / count` to two decimals, rounded as Python's `round` does: the binary number that the division
+/// gives is rounded correctly, an exact tie to even.
+func percentage(sum: Int, count: Int) -> Double {
+    guard count > 0 else { return 0 }
+    return roundedToHundredths(100 * Double(sum) / Double(unitsPerPoint) / Double(count))
+}
+
+func roundedToHundredths(_ value: Double) -> Double {
+    let scaled = value * 100
+    // What the multiplication lost decides a tie.
+    let error = (-scaled).addingProduct(value, 100)
+    let whole = scaled.rounded(.down)
+    let rest = scaled - whole
+    let roundsUp =
+        rest > 0.5
+        || (rest == 0.5 && (error > 0 || (error == 0 && whole.truncatingRemainder(dividingBy: 2) != 0)))
+    return (whole + (roundsUp ? 1 : 0)) / 100
+}
+
+/// Scores `predictions` on `data` by the task's own metric.
+///
+/// Every question needs exactly one prediction: an unknown id, a second prediction or a missing one is an
+/// error with the number of such cases and the first of them. Scores do not depend on the order of
+/// predictions or samples.
+public func score(
+    _ predictions: [Prediction], on data: TaskData, task: any VQATask, options: ScoreOptions = ScoreOptions()
+) throws -> Scores {
+    guard !data.samples.isEmpty else {
+        throw VQAError("cannot score", at: data.task, because: "the data have no questions")
+    }
+    if let unanswered = data.samples.first(where: { $0.answers.isEmpty }) {
+        throw VQAError(
+            "cannot score", at: "question \(unanswered.id)", because: "it has no answer to compare with",
+            remedy: "give the annotations, or send the submission file to the data set's server")
+    }
+    let matched = try match(predictions, to: data.samples, allowsMissing: options.allowsMissing)
+    let metric = task.metric(for: data)
+    let scores = try metric.scores(of: matched.map { $0 ?? "" }, for: data.samples)
+    guard scores.count == matched.count, scores.allSatisfy(\.isFinite) else {
+        throw VQAError(
+            "cannot score", because: "\(metric.name) gave no score for some answer", kind: .failure)
+    }
+    let perQuestion = zip(scores, matched).map { $1 == nil ? 0 : min(max(0, $0), 1) }
+    let units = perQuestion.map { Int(($0 * Double(unitsPerPoint)).rounded()) }
+
+    let clusters = clusters(of: units, samples: data.samples)
+    let interval = options.bootstrap.interval(of: clusters)
+    func percent(_ mean: Double) -> Double { roundedToHundredths(100 * mean / Double(unitsPerPoint)) }
+    return Scores(
+        task: data.task, split: data.split, metric: metric.name,
+        overall: percentage(sum: units.reduce(0, +), count: units.count), count: units.count,
+        missing: matched.count { $0 == nil }, low: percent(interval.low), high: percent(interval.high),
+        bootstrap: options.bootstrap, clusters: clusters.count,
+        groups: task.groupings.map { group(units, of: data.samples, by: $0) }, perQuestion: perQuestion)
+}
+
+/// Scores a prediction file against files of questions and annotations; `annotations` is nil when the answers
+/// are in the file of questions.
+public func score(
+    task name: String, questions: String, annotations: String?, predictions: String, split: String? = nil,
+    options: ScoreOptions = ScoreOptions()
+) throws -> Scores {
+    let task = try TaskRegistry.named(name)
+    let data = try task.load(TaskFiles(questions: questions, annotations: annotations), split: split)
+    return try score(readPredictions(predictions), on: data, task: task, options: options)
+}
+
+/// The answer to each sample, nil where there is none.
+private func match(
+    _ predictions: [Prediction], to samples: [Sample], allowsMissing: Bool
+) throws -> [String?] {
+    var index: [QuestionID: Int] = [:]
+    index.reserveCapacity(samples.count)
+    for (position, sample) in samples.enumerated() where index.updateValue(position, forKey: sample.id) != nil
+    {
+        throw VQAError("cannot score", at: "question \(sample.id)", because: "two questions have this id")
+    }
+    var answers = [String?](repeating: nil, count: samples.count)
+    var unknown = FirstAndCount()
+    var repeated = FirstAndCount()
+    for prediction in predictions {
+        guard let position = index[prediction.id] else {
+            unknown.add(prediction)
+            continue
+        }
+        if answers[position] != nil { repeated.add(prediction) }
+        answers[position] = prediction.answer
+    }
+    if let first = unknown.first {
+        throw VQAError(
+            "cannot score the predictions", at: first.place,
+            because:
+                "\(unknown.count) of \(predictions.count) predictions are for a question that is not among "
+                + "the \(samples.count) questions, the first is \(first.id)",
+            remedy: "give the questions that the predictions were made for")
+    }
+    if let first = repeated.first {
+        throw VQAError(
+            "cannot score the predictions", at: first.place,
+            because:
+                "\(repeated.count) predictions are for a question that already has one, the first is "
+                + "\(first.id)",
+            remedy: "keep one prediction for each question")
+    }
+    let missing = samples.indices.filter { answers[$0] == nil }
+    if let first = missing.first, !allowsMissing {
+        throw VQAError(
+            "cannot score the predictions",
+            because:
+                "\(missing.count) of \(samples.count) questions have none, the first is \(samples[first].id)",
+            remedy: "predict them too, or allow missing predictions, which then count as wrong")
+    }
+    return answers
+}
+
+private struct FirstAndCount {
+    var first: Prediction?
+    var count = 0
+
+    mutating func add(_ prediction: Prediction) {
+        if first == nil { first = prediction }
+        count += 1
+    }
+}
+
+/// The sums by image, in the order of the image's name, so that the bootstrap does not depend on the file's
+/// order.
+private func clusters(of units: [Int], samples: [Sample]) -> [Bootstrap.Cluster] {
+    var clusters: [String: Bootstrap.Cluster] = [:]
+    for (units, sample) in zip(units, samples) {
+        clusters[sample.imageID, default: Bootstrap.Cluster()].sum += units
+        clusters[sample.imageID, default: Bootstrap.Cluster()].count += 1
+    }
+    return clusters.sorted { $0.key < $1.key }.map(\.value)
+}
+
+/// The breakdown by one label. It is empty when no sample has one; samples without label are then `other`.
+private func group(_ units: [Int], of samples: [Sample], by grouping: Grouping) -> Scores.Group {
+    var sums: [String: Int] = [:]
+    var counts: [String: Int] = [:]
+    let labels = samples.map(grouping.label)
+    if labels.contains(where: { $0 != nil }) {
+        for (units, label) in zip(units, labels) {
+            sums[label ?? "other", default: 0] += units
+            counts[label ?? "other", default: 0] += 1
+        }
+    }
+    var percentages: [String: Double] = [:]
+    for (label, sum) in sums { percentages[label] = percentage(sum: sum, count: counts[label] ?? 0) }
+    return Scores.Group(name: grouping.name, percentages: percentages, counts: counts)
+}
