@@ -1,0 +1,210 @@
+import Support
+import Torch
+
+/// The shape of a BERT encoder, as `config.json` gives it.
+public struct BERTConfiguration: Sendable, Equatable {
+    public var vocabularySize = 30522
+    public var hiddenSize = 768
+    public var layers = 12
+    public var heads = 12
+    public var intermediateSize = 3072
+    public var positions = 512
+    public var segments = 2
+    public var normEpsilon = 1e-12
+    public var hasPooler = true
+
+    public init() {}
+
+    /// Reads the keys of the reference's `BertConfig`; refuses what this implementation does not compute.
+    public init(_ json: JSON, source: String) throws {
+        func size(_ key: String, _ fallback: Int) throws -> Int {
+            guard let value = json[key], !value.isNull else { return fallback }
+            guard let number = value.integer, number > 0, number <= 1 << 24 else {
+                throw VQAError("cannot use the model", at: "\(source), \(key)", because: "it is \(value.text()), not a size")
+            }
+            return number
+        }
+        vocabularySize = try size("vocab_size", vocabularySize)
+        hiddenSize = try size("hidden_size", hiddenSize)
+        layers = try size("num_hidden_layers", layers)
+        heads = try size("num_attention_heads", heads)
+        intermediateSize = try size("intermediate_size", intermediateSize)
+        positions = try size("max_position_embeddings", positions)
+        segments = try size("type_vocab_size", segments)
+        normEpsilon = json["layer_norm_eps"]?.double ?? normEpsilon
+        guard hiddenSize % heads == 0 else {
+            throw VQAError(
+                "cannot use the model", at: source,
+                because: "hidden_size \(hiddenSize) is not a multiple of num_attention_heads \(heads)")
+        }
+        for (key, wanted) in [("hidden_act", "gelu"), ("position_embedding_type", "absolute")] {
+            guard let found = json[key]?.string, found != wanted else { continue }
+            throw VQAError("cannot use the model", at: "\(source), \(key)", because: "it is \(found), only \(wanted) is computed")
+        }
+    }
+}
+
+/// BERT (Devlin et al. 2019): post-norm encoder with exact GELU. Keys as in the reference's `BertModel`.
+///
+/// Legend: B batch, T tokens, D hidden size, H heads.
+public struct BERT: Module {
+    public let configuration: BERTConfiguration
+    public var embeddings: BERTEmbeddings
+    public var layers: [BERTLayer]
+    public var pooler: Linear?
+
+    public init(_ configuration: BERTConfiguration) throws {
+        self.configuration = configuration
+        embeddings = try BERTEmbeddings(configuration)
+        layers = try (0..<configuration.layers).map { _ in try BERTLayer(configuration) }
+        let size = configuration.hiddenSize
+        pooler = configuration.hasPooler ? try Linear(size, size, .bert) : nil
+    }
+
+    public mutating func visit(_ visitor: ParameterVisitor) throws {
+        try visitor("embeddings", &embeddings)
+        try visitor("encoder.layer", &layers)
+        try visitor("pooler.dense", &pooler)
+    }
+
+    /// Brings the names of a checkpoint to this module's: without the `bert.` of models with heads, the heads' own weights
+    /// left out, the norms' old names gamma and beta replaced, position counters dropped.
+    public static func renamed(_ weights: [String: Tensor], keepPooler: Bool = true) -> [String: Tensor] {
+        let prefixed = weights.keys.contains { $0.hasPrefix("bert.embeddings.") }
+        var result: [String: Tensor] = [:]
+        for (name, tensor) in weights {
+            var key = name
+            if prefixed {
+                guard name.hasPrefix("bert.") else { continue }
+                key = String(name.dropFirst("bert.".count))
+            }
+            if key == "embeddings.position_ids" || (!keepPooler && key.hasPrefix("pooler.")) { continue }
+            if key.hasSuffix("LayerNorm.gamma") { key = key.dropLast("gamma".count) + "weight" }
+            if key.hasSuffix("LayerNorm.beta") { key = key.dropLast("beta".count) + "bias" }
+            result[key] = tensor
+        }
+        return result
+    }
+
+    /// The whole encoder: ids and mask [B, T] → hidden [B, T, D].
+    public func callAsFunction(
+        _ ids: Tensor, mask: Tensor, segments: Tensor? = nil, dropout: Double = 0, tap: Tap? = nil
+    ) throws -> Tensor {
+        let hidden = try embeddings(ids, segments: segments, dropout: dropout)
+        return try encode(hidden, mask: mask, layers: 0..<layers.count, dropout: dropout, tap: tap)
+    }
+
+    /// The layers of a range, on hidden states that stand before its first.
+    ///
+    /// - Parameters:
+    ///   - hidden: [B, T, D].
+    ///   - mask: [B, T], true where a token may be attended to.
+    ///   - only: in the last layer of the range compute this one position, [B, 1, D]; the others only lend it their keys
+    ///     and values. Equal to computing all and taking one.
+    public func encode(
+        _ hidden: Tensor, mask: Tensor, layers range: Range<Int>, only position: Int? = nil, dropout: Double = 0,
+        tap: Tap? = nil
+    ) throws -> Tensor {
+        let keys = try mask.to(.bool).unsqueezed(1).unsqueezed(1)  // [B, 1, 1, T]
+        var hidden = hidden
+        for index in range {
+            let last = index == range.upperBound - 1
+            hidden = try layers[index](
+                hidden, mask: keys, only: last ? position : nil, dropout: dropout, layer: index, tap: tap)
+        }
+        return hidden
+    }
+
+    /// tanh of a linear map of the first token, [B, D]; nil without pooler weights.
+    public func pooled(_ hidden: Tensor) throws -> Tensor? {
+        try pooler.map { try $0(hidden.selected(1, 0)).tanh() }
+    }
+}
+
+extension (Initialization, Initialization)? {
+    /// BERT's own: weights N(0, 0.02), biases 0.
+    static var bert: (Initialization, Initialization)? { (.normal(deviation: 0.02), .zeros) }
+}
+
+/// Word, position and segment tables, summed and normalised.
+public struct BERTEmbeddings: Module {
+    public var word: Embedding
+    public var position: Embedding
+    public var segment: Embedding
+    public var norm: LayerNorm
+
+    init(_ configuration: BERTConfiguration) throws {
+        let size = configuration.hiddenSize
+        word = try Embedding(configuration.vocabularySize, size, .normal(deviation: 0.02))
+        position = try Embedding(configuration.positions, size, .normal(deviation: 0.02))
+        segment = try Embedding(configuration.segments, size, .normal(deviation: 0.02))
+        norm = try LayerNorm(size, epsilon: configuration.normEpsilon)
+    }
+
+    public mutating func visit(_ visitor: ParameterVisitor) throws {
+        try visitor("word_embeddings", &word)
+        try visitor("position_embeddings", &position)
+        try visitor("token_type_embeddings", &segment)
+        try visitor("LayerNorm", &norm)
+    }
+
+    /// ids [B, T] → [B, T, D]
+    public func callAsFunction(_ ids: Tensor, segments: Tensor? = nil, dropout: Double = 0) throws -> Tensor {
+        let length = ids.shape.last ?? 0
+        let positions = try position(.arange(0, Double(length)))  // [T, D]
+        let types = try segment(segments ?? .zeros(ids.shape, .int64))
+        return try norm(word(ids) + types + positions).dropout(dropout)
+    }
+}
+
+/// One encoder layer: attention, then feed-forward, each with residual sum and norm after it.
+public struct BERTLayer: Module {
+    public var query: Linear
+    public var key: Linear
+    public var value: Linear
+    public var attentionOutput: Linear
+    public var attentionNorm: LayerNorm
+    public var intermediate: Linear
+    public var output: Linear
+    public var outputNorm: LayerNorm
+    private let heads: Int
+
+    init(_ configuration: BERTConfiguration) throws {
+        let size = configuration.hiddenSize
+        query = try Linear(size, size, .bert)
+        key = try Linear(size, size, .bert)
+        value = try Linear(size, size, .bert)
+        attentionOutput = try Linear(size, size, .bert)
+        attentionNorm = try LayerNorm(size, epsilon: configuration.normEpsilon)
+        intermediate = try Linear(size, configuration.intermediateSize, .bert)
+        output = try Linear(configuration.intermediateSize, size, .bert)
+        outputNorm = try LayerNorm(size, epsilon: configuration.normEpsilon)
+        heads = configuration.heads
+    }
+
+    public mutating func visit(_ visitor: ParameterVisitor) throws {
+        try visitor("attention.self.query", &query)
+        try visitor("attention.self.key", &key)
+        try visitor("attention.self.value", &value)
+        try visitor("attention.output.dense", &attentionOutput)
+        try visitor("attention.output.LayerNorm", &attentionNorm)
+        try visitor("intermediate.dense", &intermediate)
+        try visitor("output.dense", &output)
+        try visitor("output.LayerNorm", &outputNorm)
+    }
+
+    /// [B, T, D] → [B, T, D], or [B, 1, D] for one position; mask [B, 1, 1, T].
+    func callAsFunction(
+        _ input: Tensor, mask: Tensor, only position: Int?, dropout: Double, layer: Int, tap: Tap?
+    ) throws -> Tensor {
+        let x = try tap.at(.blockInput, layer, input)
+        let residual = try position.map { try x.sliced(1, $0, $0 + 1) } ?? x
+        var heads = try splitHeads(query(residual), self.heads).attention(
+            key: splitHeads(key(x), self.heads), value: splitHeads(value(x), self.heads), mask: mask, dropout: dropout)
+        heads = try tap.at(.headOutput, layer, heads)  // [B, H, T, D/H]
+        let attended = try tap.at(.attentionOutput, layer, attentionOutput(mergeHeads(heads)).dropout(dropout))
+        let middle = try attentionNorm(attended + residual)
+        let fed = try tap.at(.mlpOutput, layer, output(intermediate(middle).gelu()).dropout(dropout))
+        return try tap.at(.blockOutput, layer, outputNorm(fed + middle))
+    }
+}

@@ -1,0 +1,72 @@
+import Checkpoints
+import Support
+import Tokenizers
+import Torch
+
+/// A frozen BERT as it lies on disk: shape, weights still mapped, tokenizer.
+public struct TextEncoder {
+    public let configuration: BERTConfiguration
+    /// Keys of ``BERT``, mapped.
+    public let weights: [String: Tensor]
+    public let tokenizer: Tokenizer
+    public let name: String
+    public let path: String
+    /// The SHA-256 of the weights.
+    public let weightsHash: String
+
+    /// Opens a BERT folder in the Hugging Face layout, by path or short name.
+    public init(_ name: String) throws {
+        path = try ModelLibrary.locate(name)
+        self.name = name
+        let configPath = path + "/config.json"
+        let json = try JSON(contentsOf: configPath)
+        let type = json["model_type"]?.string ?? "bert"
+        guard type == "bert" else {
+            throw VQAError("cannot use the model", at: configPath, because: "its model_type is \(type), this needs bert")
+        }
+        let checkpoint = try Checkpoint(opening: path)
+        weightsHash = try hash(of: checkpoint)
+        weights = BERT.renamed(try checkpoint.tensors())
+        var configuration = try BERTConfiguration(json, source: configPath)
+        configuration.hasPooler = weights["pooler.dense.weight"] != nil
+        self.configuration = configuration
+        tokenizer = try Tokenizer(contentsOf: path)
+        guard tokenizer.vocabularySize <= configuration.vocabularySize else {
+            throw VQAError(
+                "cannot use the model", at: path,
+                because: "the tokenizer has \(tokenizer.vocabularySize) tokens, the embedding \(configuration.vocabularySize)"
+            )
+        }
+    }
+
+    /// The model with its weights.
+    public func model() throws -> BERT {
+        var bert = try BERT(configuration)
+        try bert.load(weights, from: path)
+        return bert
+    }
+
+    /// The weights without the pooler, for methods that do not use it.
+    public var weightsWithoutPooler: [String: Tensor] { weights.filter { !$0.key.hasPrefix("pooler.") } }
+
+    /// The ids of a question: [CLS] … [SEP], at most `limit` tokens.
+    public func ids(of question: String, limit: Int) throws -> [Int] {
+        try tokenizer.encode(question, truncation: Truncation(to: limit)).ids
+    }
+}
+
+/// Rows of ids padded to the longest, with the mask of real tokens.
+public struct TokenBatch {
+    /// [B, L], int64
+    public let ids: Tensor
+    /// [B, L], bool
+    public let mask: Tensor
+
+    /// - Parameter padID: what fills the end of short rows.
+    public init(_ rows: [[Int]], padID: Int = 0) throws {
+        let length = rows.map(\.count).max() ?? 0
+        ids = try Tensor(rows.flatMap { $0 + Array(repeating: padID, count: length - $0.count) }, [rows.count, length])
+        mask = try Tensor(
+            rows.flatMap { row in (0..<length).map { $0 < row.count } } as [Bool], [rows.count, length])
+    }
+}

@@ -1,0 +1,121 @@
+"""Makes Tests/Fixtures/Backbones: tiny random models with odd sizes and what the reference computes with them.
+
+Versions: torch 2.13.0, transformers 5.23.0, safetensors 0.8.0 (Tools/requirements-dev.txt).
+Command:  python Tools/goldens/backbones.py
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from transformers import BertConfig, BertModel, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+ROOT = Path(__file__).resolve().parents[2] / "Tests" / "Fixtures" / "Backbones"
+
+
+def contiguous(tensors):
+    return {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+
+
+def randomise(model):
+    """Weights large enough that every path matters; norms near one."""
+    for name, parameter in model.named_parameters():
+        with torch.no_grad():
+            if parameter.dim() == 1 and "norm" in name.lower() and name.endswith("weight"):
+                parameter.normal_(1.0, 0.1)
+            else:
+                parameter.normal_(0.0, 0.15)
+
+
+def bert():
+    torch.manual_seed(7)
+    config = BertConfig(
+        vocab_size=37, hidden_size=30, num_hidden_layers=3, num_attention_heads=3, intermediate_size=44,
+        max_position_embeddings=19, type_vocab_size=2, layer_norm_eps=1e-12, attn_implementation="eager",
+    )
+    model = BertModel(config).eval()
+    randomise(model)
+    folder = ROOT / "bert"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(config.to_json_string())
+    save_file(contiguous(model.state_dict()), folder / "model.safetensors")
+    # Old names of the norms and the prefix of models with heads.
+    renamed = {
+        "bert." + name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
+        for name, value in model.state_dict().items()
+    }
+    renamed["cls.predictions.bias"] = torch.zeros(37)
+    save_file(contiguous(renamed), folder / "old_names.safetensors")
+
+    ids = torch.tensor([[2, 5, 9, 11, 36, 3, 8], [2, 7, 8, 3, 0, 0, 0], [2, 3, 0, 0, 0, 0, 0]])
+    mask = ids != 0
+    segments = torch.tensor([[0, 0, 0, 1, 1, 1, 1], [0, 0, 1, 1, 0, 0, 0], [0] * 7])
+    embedded = model.embeddings(input_ids=ids, token_type_ids=segments).detach().requires_grad_()
+    hidden = embedded
+    additive = (~mask)[:, None, None, :].float() * torch.finfo(torch.float32).min
+    states = [embedded]
+    for layer in model.encoder.layer:
+        out = layer(hidden, attention_mask=additive)
+        hidden = out[0] if isinstance(out, tuple) else out
+        states.append(hidden)
+    whole = model(input_ids=ids, attention_mask=mask.long(), token_type_ids=segments)
+    assert torch.allclose(whole.last_hidden_state, hidden, atol=1e-5)
+    weight = torch.sin(torch.arange(hidden.numel(), dtype=torch.float32)).reshape(hidden.shape)
+    (hidden * weight * mask[..., None]).sum().backward()
+    expected = {"ids": ids, "segments": segments, "pooled": whole.pooler_output, "gradient": embedded.grad}
+    expected |= {f"state.{i}": state for i, state in enumerate(states)}
+    save_file(contiguous(expected), folder / "expected.safetensors")
+
+
+def clip():
+    torch.manual_seed(11)
+    config = CLIPVisionConfig(
+        hidden_size=24, num_hidden_layers=3, num_attention_heads=3, intermediate_size=50, image_size=20, patch_size=5,
+        projection_dim=14, hidden_act="quick_gelu",
+    )
+    model = CLIPVisionModelWithProjection(config).eval()
+    randomise(model)
+    folder = ROOT / "clip"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(config.to_json_string())
+    state = {name: value for name, value in model.state_dict().items() if "position_ids" not in name}
+    save_file(contiguous(state), folder / "model.safetensors")
+
+    prefix = "vision_model.encoder.layers."
+    openai = {
+        "visual.class_embedding": state["vision_model.embeddings.class_embedding"],
+        "visual.positional_embedding": state["vision_model.embeddings.position_embedding.weight"],
+        "visual.conv1.weight": state["vision_model.embeddings.patch_embedding.weight"],
+        "visual.proj": state["visual_projection.weight"].T,
+        "logit_scale": torch.tensor(1.0),
+    }
+    for ours, theirs in [("ln_pre", "pre_layrnorm"), ("ln_post", "post_layernorm")]:
+        for kind in ["weight", "bias"]:
+            openai[f"visual.{ours}.{kind}"] = state[f"vision_model.{theirs}.{kind}"]
+    for i in range(3):
+        block = f"visual.transformer.resblocks.{i}."
+        for kind in ["weight", "bias"]:
+            parts = [state[f"{prefix}{i}.self_attn.{p}_proj.{kind}"] for p in "qkv"]
+            openai[f"{block}attn.in_proj_{kind}"] = torch.cat(parts)
+            for ours, theirs in [
+                ("attn.out_proj", "self_attn.out_proj"), ("ln_1", "layer_norm1"), ("ln_2", "layer_norm2"),
+                ("mlp.c_fc", "mlp.fc1"), ("mlp.c_proj", "mlp.fc2"),
+            ]:
+                openai[f"{block}{ours}.{kind}"] = state[f"{prefix}{i}.{theirs}.{kind}"]
+    save_file(contiguous(openai), folder / "openai.safetensors")
+
+    images = torch.sin(torch.arange(2 * 3 * 20 * 20, dtype=torch.float32) * 0.05).reshape(2, 3, 20, 20)
+    images.requires_grad_()
+    out = model(pixel_values=images, output_hidden_states=True)
+    out.image_embeds.sin().sum().backward()
+    expected = {"hidden": out.hidden_states[-1], "pooled": out.image_embeds, "gradient": images.grad}
+    save_file(contiguous(expected), folder / "expected.safetensors")
+
+
+if __name__ == "__main__":
+    bert()
+    clip()
+    for path in sorted(ROOT.rglob("*.json")):
+        json.loads(path.read_text())
+    print(f"wrote {sum(p.stat().st_size for p in ROOT.rglob('*') if p.is_file())} bytes to {ROOT.name}")
