@@ -1,0 +1,44 @@
+import Torch
+
+/// A bottleneck adapter (Houlsby et al. 2019): x + up(act(down(x))), placed on a sub-layer's output.
+public struct BottleneckAdapter: Module {
+    public enum Activation: Sendable { case relu, silu }
+
+    /// How the maps start.
+    public enum Start: Sendable {
+        /// Weights N(0, 0.01): the frozen model is perturbed from the first step, as DVP's release does for BERT and T5.
+        case normal
+        /// Xavier uniform, as its release does for LLaMA.
+        case xavier
+        /// The up-projection starts at zero, so the adapter is the identity at first.
+        case identity
+    }
+
+    private var down: Linear
+    private var up: Linear
+    private let activation: Activation
+
+    public init(_ size: Int, bottleneck: Int, activation: Activation = .relu, start: Start) throws {
+        let shrink: Initialization
+        let grow: Initialization
+        switch start {
+        case .normal: (shrink, grow) = (.normal(deviation: 0.01), .normal(deviation: 0.01))
+        case .xavier: (shrink, grow) = (.xavier(size, bottleneck), .xavier(bottleneck, size))
+        case .identity: (shrink, grow) = (.fanIn(size), .zeros)
+        }
+        down = try Linear(size, bottleneck, (shrink, .zeros))
+        up = try Linear(bottleneck, size, (grow, .zeros))
+        self.activation = activation
+    }
+
+    public mutating func visit(_ visitor: ParameterVisitor) throws {
+        try visitor("down_sampler", &down)
+        try visitor("up_sampler", &up)
+    }
+
+    /// [..., D] → [..., D]
+    public func callAsFunction(_ x: Tensor) throws -> Tensor {
+        let narrow = try down(x)
+        return try x + up(activation == .relu ? narrow.relu() : narrow.silu())
+    }
+}
