@@ -1,0 +1,121 @@
+import Backbones
+import Methods
+import Runs
+import Support
+import Tasks
+import Torch
+
+/// Answers a split with an adapted model and scores the answers. Predictions are written one by one; a killed
+/// evaluation goes on where it stopped.
+public struct Evaluation {
+    private let adapter: String
+    private let languageModel: String?
+    private let visionModel: String?
+    private let task: String
+    private let dataRoot: String?
+    private let split: String
+    private let limit: Int?
+    private let batchSize: Int
+    private let output: String?
+    private let cacheFolder: String
+
+    /// What an evaluation found.
+    public struct Result {
+        public let scores: Scores
+        public let folder: String
+
+        public var json: JSON { scores.json }
+        public var text: String {
+            "\(scores.task) \(scores.split): \(decimal(scores.overall, 2)) % of \(scores.count) questions "
+                + "(95 % interval \(decimal(scores.low, 2)) to \(decimal(scores.high, 2)))\nwritten to \(folder)"
+        }
+    }
+
+    /// - Parameters:
+    ///   - output: the folder for predictions and scores; nil: one under `runs/evaluations` named by the content of the
+    ///     weights and data, so that other weights never continue these answers.
+    public init(
+        adapter: String, languageModel: String?, visionModel: String?, task: String, dataRoot: String?, split: String,
+        limit: Int?, batchSize: Int, output: String?, cacheFolder: String = "runs/cache"
+    ) {
+        self.adapter = adapter
+        self.languageModel = languageModel
+        self.visionModel = visionModel
+        self.task = task
+        self.dataRoot = dataRoot
+        self.split = split
+        self.limit = limit
+        self.batchSize = max(1, batchSize)
+        self.output = output
+        self.cacheFolder = cacheFolder
+    }
+
+    public func run(say: (String) -> Void, shouldStop: () -> Bool) throws -> Result {
+        let family = try TaskRegistry.named(task)
+        let data = try family.load(dataRoot ?? ModelLibrary.easyVQAData(), split: split).limited(to: limit)
+        let model = try AdaptedModel(adapter: adapter, languageModel: languageModel, visionModel: visionModel)
+        let folder = output ?? "runs/evaluations/\(family.name)-\(split)-\(model.contentHash.prefix(12))"
+        try makeFolder(folder)
+        try claim(folder, model)
+        let writer = try PredictionWriter(folder + "/predictions.jsonl", resuming: true)
+        let done = Set(writer.finished.map(\.id))
+        let rest = data.samples.filter { !done.contains($0.id) }
+        if !done.isEmpty { say("going on: \(done.count) questions are answered, \(rest.count) are left") }
+        try answer(rest, of: data, with: model, writer, say, shouldStop)
+        let scores = try score(
+            readPredictions(folder + "/predictions.jsonl"), on: data, task: family, options: ScoreOptions())
+        try writeFile(scores.json.text(indented: true) + "\n", to: folder + "/scores.json")
+        if data.task == "vqav2" {
+            try family.writeSubmission(
+                readPredictions(folder + "/predictions.jsonl"), for: data, to: folder + "/submission.json")
+        }
+        return Result(scores: scores, folder: folder)
+    }
+
+    /// Refuses a folder whose predictions come from other weights.
+    private func claim(_ folder: String, _ model: AdaptedModel) throws {
+        let path = folder + "/evaluation.json"
+        if fileExists(path), let found = try JSON(contentsOf: path)["content_hash"]?.string, found != model.contentHash {
+            throw VQAError(
+                "cannot go on with the evaluation", at: folder, because: "its predictions were made by other weights",
+                remedy: "use another --output")
+        }
+        let record: JSON = [
+            "content_hash": .string(model.contentHash), "adapter": .string(adapter), "task": .string(task),
+            "split": .string(split),
+        ]
+        try writeFile(record.text(indented: true) + "\n", to: path)
+    }
+
+    private func answer(
+        _ samples: [Sample], of data: TaskData, with model: AdaptedModel, _ writer: PredictionWriter,
+        _ say: (String) -> Void, _ shouldStop: () -> Bool
+    ) throws {
+        guard !samples.isEmpty else { return }
+        var part = data
+        part.samples = samples
+        let features = try VisualFeatures(
+            samples.compactMap(\.images.first), tower: model.tower, cacheFolder: cacheFolder, brokenShare: 0)
+        let items = try DVPData(
+            samples, encoder: model.encoder, maxLength: model.description.maxTextLength, vocabulary: nil
+        ) { $0.images.first.flatMap { features.rows[$0] } }
+        let learner = DVPLearner(
+            model.model, items, visual: features.tokens, classes: model.description.vocabulary.answers.count,
+            precision: .float32)
+        var bar = ProgressBar(label: "answering", total: samples.count)
+        defer { bar.finish() }
+        // Small pieces, in order: what is answered is on the disk.
+        for start in stride(from: 0, to: items.items.count, by: 1024) {
+            if shouldStop() {
+                throw VQAError(
+                    "stopped", because: "interrupted after \(writer.finished.count + start) questions",
+                    remedy: "run the same command again to go on", kind: .failure)
+            }
+            let range = start..<min(start + 1024, items.items.count)
+            for prediction in try predict(items, part, range: range, model.description.vocabulary, batch: batchSize, {
+                try learner.probabilities($0)
+            }) { try writer.append(prediction) }
+            bar.update(step: range.upperBound)
+        }
+    }
+}

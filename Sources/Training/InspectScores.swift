@@ -1,0 +1,31 @@
+import Runs
+import Tasks
+
+/// Scores as a table for people; programs read the JSON.
+public func scoreTable(_ scores: Scores) -> [String] {
+    var lines = [
+        "\(scores.metric) on \(scores.task)" + (scores.split.isEmpty ? "" : ", \(scores.split)"),
+        "\(decimal(scores.overall, 2)) % (95 %: \(decimal(scores.low, 2)) to \(decimal(scores.high, 2)))",
+        "\(counted(scores.count, "question")) about \(counted(scores.clusters, "image"))"
+            + (scores.missing > 0 ? ", \(grouped(scores.missing)) of them without a prediction" : ""),
+    ]
+    for group in scores.groups where !group.percentages.isEmpty {
+        lines += ["", group.name.replacing("_", with: " ")]
+        let rows = group.percentages.sorted { left, right in
+            let (first, second) = (group.counts[left.key] ?? 0, group.counts[right.key] ?? 0)
+            return (second, left.key) < (first, right.key)
+        }
+        let width = rows.map(\.key.count).max() ?? 0
+        for (label, percentage) in rows {
+            let number = decimal(percentage, 2)
+            let count = grouped(group.counts[label] ?? 0)
+            lines.append("  \(label.padded(to: width))  \(number.aligned(to: 6)) %  \(count.aligned(to: 9))")
+        }
+    }
+    return lines
+}
+
+extension String {
+    /// With spaces in front, up to `width` characters.
+    func aligned(to width: Int) -> String { String(repeating: " ", count: max(0, width - count)) + self }
+}

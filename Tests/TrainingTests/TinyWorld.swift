@@ -1,0 +1,157 @@
+import Backbones
+import Checkpoints
+import Images
+import Runs
+import Support
+import Testing
+import Torch
+import Training
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
+/// A folder with a tiny BERT, a tiny CLIP and a table of questions about small coloured images: everything a run needs,
+/// made in moments.
+struct TinyWorld {
+    let folder: String
+    static let colors: [(name: String, rgb: (UInt8, UInt8, UInt8))] = [
+        ("red", (220, 30, 30)), ("green", (30, 200, 40)), ("blue", (40, 40, 220)),
+    ]
+
+    init(images: Int = 24) throws {
+        var template = Array("\(environment("TMPDIR") ?? "/tmp")/vqa-training-XXXXXX".utf8CString)
+        let made = template.withUnsafeMutableBufferPointer { $0.baseAddress.flatMap { mkdtemp($0) } != nil }
+        try #require(made)
+        folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        try writeLanguageModel()
+        try writeVisionModel()
+        try writeData(images)
+    }
+
+    func remove() { try? removeFolder(folder) }
+
+    private func writeLanguageModel() throws {
+        let path = folder + "/bert"
+        try makeFolder(path)
+        let words = [
+            "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "what", "color", "is", "it", "?", "red", "green", "blue",
+            "there", "a", "shape", "the", "image", "in",
+        ]
+        let config: JSON = [
+            "model_type": "bert", "vocab_size": .integer(words.count), "hidden_size": 24, "num_hidden_layers": 3,
+            "num_attention_heads": 3, "intermediate_size": 40, "max_position_embeddings": 24,
+        ]
+        try writeFile(config.text(), to: path + "/config.json")
+        try writeFile(words.joined(separator: "\n") + "\n", to: path + "/vocab.txt")
+        try writeFile(#"{"tokenizer_class": "BertTokenizer", "do_lower_case": true}"#, to: path + "/tokenizer_config.json")
+        var configuration = try BERTConfiguration(config, source: "test")
+        configuration.hasPooler = false
+        var bert = try BERT(configuration)
+        try bert.initialize(seed: 5)
+        try writeTensors(bert.parameters(), to: path + "/model.safetensors")
+    }
+
+    private func writeVisionModel() throws {
+        let path = folder + "/clip"
+        try makeFolder(path)
+        let config: JSON = [
+            "model_type": "clip_vision_model", "hidden_size": 20, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "intermediate_size": 30, "image_size": 16, "patch_size": 8, "projection_dim": 6, "hidden_act": "quick_gelu",
+        ]
+        try writeFile(config.text(), to: path + "/config.json")
+        try writeFile(
+            #"{"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 16}, "crop_size": 16, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}"#,
+            to: path + "/preprocessor_config.json")
+        var tower = try CLIPVision(CLIPVisionConfiguration(config, source: "test"))
+        try tower.initialize(seed: 6)
+        try writeTensors(tower.parameters(), to: path + "/model.safetensors")
+    }
+
+    private func writeData(_ images: Int) throws {
+        let path = folder + "/data"
+        try makeFolder(path)
+        var rows = ["image,question,answer,split"]
+        var random = CounterRandom(seed: 9, purpose: "tiny world")
+        for index in 0..<images {
+            let color = TinyWorld.colors[index % 3]
+            let pixels = (0..<20 * 20).flatMap { _ in
+                [color.rgb.0, color.rgb.1, color.rgb.2].map { UInt8(clamping: Int($0) + Int.random(in: -15...15, using: &random)) }
+            }
+            try Image(width: 20, height: 20, pixels: pixels).writePNG(to: "\(path)/\(index).png")
+            let split = index % 4 == 3 ? "test" : "train"
+            rows.append("\(index).png,what color is it?,\(color.name),\(split)")
+            for other in TinyWorld.colors {
+                rows.append("\(index).png,is there a \(other.name) shape in the image?,\(other.name == color.name ? "yes" : "no"),\(split)")
+            }
+        }
+        try writeFile(rows.joined(separator: "\n") + "\n", to: path + "/data.csv")
+    }
+
+    func configuration(_ overrides: [String] = []) throws -> TrainingConfiguration {
+        let yaml = """
+            name: tiny
+            task: table
+            data_root: \(folder)/data
+            language_model: \(folder)/bert
+            vision_model: \(folder)/clip
+            cache_dir: \(folder)/cache
+            insert_layer: 1
+            num_heads: 3
+            batch_size: 8
+            max_epoch: 2
+            learning_rate: 0.01
+            answer_min_count: 1
+            checkpoint_every: 5
+            precision: float32
+            threads: 1
+            """
+        return try TrainingConfiguration(ConfigurationSource(yaml: yaml, name: "tiny.yaml", overrides: overrides))
+    }
+
+    /// Trains in `name` below the folder.
+    func train(
+        _ name: String, _ overrides: [String] = [], resume: Bool = false, stopAfter steps: Int? = nil
+    ) throws -> TrainingRun.Outcome {
+        var asked = 0
+        let run = TrainingRun(try configuration(overrides)) { _ in }
+        return try run.run(
+            resume: resume ? "\(folder)/\(name)" : nil, output: resume ? nil : "\(folder)/\(name)", command: ["vqa", "train"]
+        ) {
+            asked += 1
+            return steps.map { asked > $0 } ?? false
+        }
+    }
+}
+
+/// Removes a folder with what is in it.
+func removeFolder(_ path: String) throws {
+    guard let stream = opendir(path) else { return }
+    while let entry = readdir(stream) {
+        let name = withUnsafePointer(to: &entry.pointee.d_name) {
+            $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+        }
+        if name == "." || name == ".." { continue }
+        let inner = "\(path)/\(name)"
+        // A link to a folder is unlinked, not followed.
+        if unlink(inner) != 0, isFolder(inner) { try removeFolder(inner) }
+    }
+    closedir(stream)
+    rmdir(path)
+}
+
+/// The files of a folder whose names end so.
+func filesEnding(_ suffix: String, in folder: String) throws -> [String] {
+    guard let stream = opendir(folder) else { return [] }
+    defer { closedir(stream) }
+    var found: [String] = []
+    while let entry = readdir(stream) {
+        let name = withUnsafePointer(to: &entry.pointee.d_name) {
+            $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+        }
+        if name.hasSuffix(suffix) { found.append("\(folder)/\(name)") }
+    }
+    return found
+}
