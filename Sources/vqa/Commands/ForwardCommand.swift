@@ -1,0 +1,39 @@
+import ArgumentParser
+import Support
+import Torch
+import Training
+
+struct ForwardCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "forward",
+        abstract: "Runs a model once and writes its tensors, to compare with another implementation.",
+        discussion: """
+            Examples:
+
+              vqa forward --model minilm --prompt "what color is it?" --output out.safetensors
+              vqa forward --model efficientnet-lite0 --image photo.jpg --output out.safetensors
+
+            BERT writes input_ids, hidden and pooled; an image encoder pixel_values and its features.
+            """)
+
+    @Option(help: ArgumentHelp("The model: folder, file or short name.", valueName: "model"))
+    var model: String
+
+    @Option(help: ArgumentHelp("The text.", valueName: "text"))
+    var prompt: String?
+
+    @Option(help: ArgumentHelp("An image; give it again for more.", valueName: "file"))
+    var image: [String] = []
+
+    @Option(help: ArgumentHelp("The file to write, safetensors.", valueName: "file"))
+    var output: String
+
+    @Option(help: ArgumentHelp("float32 or bfloat16.", valueName: "dtype"))
+    var dtype = "float32"
+
+    func run() throws {
+        let tensors = try Forward(model: model, prompt: prompt, images: image, dtype: dtype).run()
+        try Forward.write(tensors, to: output)
+        for tensor in tensors { try Output.print("\(tensor.key)  \(tensor.tensor.shape)") }
+    }
+}

@@ -1,0 +1,61 @@
+import ArgumentParser
+import Runs
+import Support
+import Training
+
+struct TrainCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "train",
+        abstract: "Adapts a frozen backbone, tests it, and writes the run folder with adapter and report.",
+        discussion: """
+            Examples:
+
+              vqa train Examples/easy-vqa-dvp-bert.yaml
+              vqa train my.yaml insert_layer=4 learning_rate=5e-4 --limit 1000
+              vqa train my.yaml --resume runs/latest
+
+            A run stopped by Ctrl-C, or killed, goes on with --resume to the same result.
+            """)
+
+    @Argument(help: ArgumentHelp("The configuration, YAML.", valueName: "config.yaml"))
+    var file: String
+
+    @Argument(help: ArgumentHelp("Settings that override the file.", valueName: "key=value"))
+    var overrides: [String] = []
+
+    @Option(help: ArgumentHelp("Go on with the run in this folder.", valueName: "run"))
+    var resume: String?
+
+    @Option(help: ArgumentHelp("The run's folder; by default a new one under runs/.", valueName: "folder"))
+    var output: String?
+
+    @Option(help: ArgumentHelp("Use the first so many questions of every split.", valueName: "n"))
+    var limit: Int?
+
+    @Flag(help: "Build one batch, print what the run would cost, and stop.")
+    var dryRun = false
+
+    @Flag(help: "Print the complete configuration as it is resolved, and stop.")
+    var printConfig = false
+
+    @Flag(help: "Print the result as JSON.")
+    var json = false
+
+    func run() throws {
+        let settings = overrides + (limit.map { ["limit=\($0)"] } ?? [])
+        let configuration = try TrainingConfiguration(ConfigurationSource(file: file, overrides: settings))
+        if printConfig { return try Output.print(configuration.resolved.yaml()) }
+        let run = TrainingRun(configuration) { line in
+            try? Output.write(line + "\n", to: json ? 2 : 1, path: "output")
+        }
+        if dryRun {
+            let estimate = try run.estimate()
+            return try json ? Output.print(estimate.json, indented: true) : Output.print(estimate.text)
+        }
+        Interrupt.listen()
+        let outcome = try run.run(
+            resume: resume, output: output, command: ["vqa"] + CommandLine.arguments.dropFirst(),
+            shouldStop: { Interrupt.isRequested })
+        try json ? Output.print(outcome.json, indented: true) : Output.print(outcome.text)
+    }
+}
