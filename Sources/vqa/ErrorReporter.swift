@@ -67,19 +67,21 @@ enum ErrorReporter {
 
     /// The parser calls a misspelt command an unexpected argument; this names the command that was meant.
     private static func unknownCommand() -> String? {
-        var command: any ParsableCommand.Type = Vqa.self
+        var commands = Vqa.configuration.subcommands
         for word in CommandLine.arguments.dropFirst() {
-            let names = command.configuration.subcommands.compactMap(\.configuration.commandName)
-            guard !names.isEmpty, !word.hasPrefix("-") else { return nil }
-            guard
-                let next = command.configuration.subcommands.first(where: {
-                    $0.configuration.commandName == word
-                })
-            else {
-                let hint = nearestMatch(to: word, in: names).map { "did you mean '\($0)'?" }
-                return "there is no command '\(word)'" + (hint.map { "; \($0)" } ?? "")
+            guard !commands.isEmpty, !word.hasPrefix("-") else { return nil }
+            var names: [String] = []
+            var inner: [any ParsableCommand.Type]?
+            for command in commands {
+                let name = command.configuration.commandName ?? ""
+                names.append(name)
+                if name == word { inner = command.configuration.subcommands }
             }
-            command = next
+            guard let inner else {
+                let hint = nearestMatch(to: word, in: names).map { "; did you mean '\($0)'?" } ?? ""
+                return "there is no command '\(word)'\(hint)"
+            }
+            commands = inner
         }
         return nil
     }

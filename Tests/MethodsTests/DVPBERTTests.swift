@@ -251,7 +251,8 @@ import Torch
             if slot.key.contains("up_sampler") { tensor = try .zeros(tensor.shape) }
         }
         let plain = try Self.model(1, adapters: false)(ids, mask: mask, visual: visual).logits.floats()
-        #expect(try model(ids, mask: mask, visual: visual).logits.floats() == plain)
+        // Which kernel attends depends on what is recorded, so the last bits may differ.
+        for (x, y) in zip(try model(ids, mask: mask, visual: visual).logits.floats(), plain) { #expect(abs(x - y) < 1e-6) }
     }
 
     @Test("without the merge the image cannot be seen") func zeroMerge() throws {

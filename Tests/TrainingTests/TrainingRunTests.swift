@@ -12,7 +12,7 @@ import Training
     @Test("a run trains, tests, reports, and its adapter answers") func wholeRun() throws {
         let world = try TinyWorld()
         defer { world.remove() }
-        let outcome = try world.train("run", ["max_epoch=30"])
+        let outcome = try world.train("run", ["max_epoch=40", "learning_rate=0.003", "drop_rate=0"])
         #expect(outcome.scores.count == 24)
         // Frozen random models: well above the 50 % of yes and no by chance is enough here.
         #expect(outcome.scores.overall > (outcome.baselines.first?.scores.overall ?? 100))
@@ -135,8 +135,8 @@ import Training
         #expect(error?.description.contains("0.png") == true)
         let outcome = try world.train("skipping", ["broken_image_share=0.2", "baselines=false", "max_steps=2"])
         #expect(outcome.record.trainInfo.steps == 2)
-        error = #expect(throws: VQAError.self) { _ = try world.train("split", ["train_split=nowhere"]) }
-        error = #expect(throws: VQAError.self) { _ = try world.train("layer", ["insert_layer=3"]) }
+        error = #expect(throws: VQAError.self) { _ = try world.train("split", ["train_split=nowhere", "broken_image_share=0.2"]) }
+        error = #expect(throws: VQAError.self) { _ = try world.train("layer", ["insert_layer=3", "broken_image_share=0.2"]) }
         #expect(error?.description.contains("use 0 to 2") == true)
         #expect(throws: ConfigurationProblems.self) { _ = try world.configuration(["insert_leyer=1"]) }
     }
