@@ -31,7 +31,8 @@ let package = Package(
     ],
     targets: [
         // Debian's C libraries.
-        .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"]), .brew(["openssl@3"])]),
+        .systemLibrary(
+            name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"]), .brew(["openssl@3"])]),
         .target(
             name: "CImages",
             linkerSettings: [.linkedLibrary("jpeg"), .linkedLibrary("png"), .linkedLibrary("webp")]),
@@ -48,7 +49,9 @@ let package = Package(
         + module("Runs", ["Support", "Yams"], testing: ["RunsKillHelper"])
         + module("Backbones", ["Checkpoints", "Images", "Tokenizers", "Torch"])
         + module("Methods", ["Backbones", "Tasks", "Runs", "Checkpoints", "Tokenizers", "Images", "Torch"])
-        + module("Training", ["Methods", "Backbones", "Tasks", "Runs", "Checkpoints", "Tokenizers", "Images", "Torch"])
+        + module(
+            "Training",
+            ["Methods", "Backbones", "Tasks", "Runs", "Checkpoints", "Tokenizers", "Images", "Torch"])
         + [
             .executableTarget(
                 name: "vqa",

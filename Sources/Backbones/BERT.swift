@@ -20,7 +20,9 @@ public struct BERTConfiguration: Sendable, Equatable {
         func size(_ key: String, _ fallback: Int) throws -> Int {
             guard let value = json[key], !value.isNull else { return fallback }
             guard let number = value.integer, number > 0, number <= 1 << 24 else {
-                throw VQAError("cannot use the model", at: "\(source), \(key)", because: "it is \(value.text()), not a size")
+                throw VQAError(
+                    "cannot use the model", at: "\(source), \(key)",
+                    because: "it is \(value.text()), not a size")
             }
             return number
         }
@@ -39,7 +41,9 @@ public struct BERTConfiguration: Sendable, Equatable {
         }
         for (key, wanted) in [("hidden_act", "gelu"), ("position_embedding_type", "absolute")] {
             guard let found = json[key]?.string, found != wanted else { continue }
-            throw VQAError("cannot use the model", at: "\(source), \(key)", because: "it is \(found), only \(wanted) is computed")
+            throw VQAError(
+                "cannot use the model", at: "\(source), \(key)",
+                because: "it is \(found), only \(wanted) is computed")
         }
     }
 }
@@ -102,7 +106,8 @@ public struct BERT: Module {
     ///   - only: in the last layer of the range compute this one position, [B, 1, D]; the others only lend it their keys
     ///     and values. Equal to computing all and taking one.
     public func encode(
-        _ hidden: Tensor, mask: Tensor, layers range: Range<Int>, only position: Int? = nil, dropout: Double = 0,
+        _ hidden: Tensor, mask: Tensor, layers range: Range<Int>, only position: Int? = nil,
+        dropout: Double = 0,
         tap: Tap? = nil
     ) throws -> Tensor {
         let keys = try mask.to(.bool).unsqueezed(1).unsqueezed(1)  // [B, 1, 1, T]
@@ -200,9 +205,11 @@ public struct BERTLayer: Module {
         let x = try tap.at(.blockInput, layer, input)
         let residual = try position.map { try x.sliced(1, $0, $0 + 1) } ?? x
         var heads = try splitHeads(query(residual), self.heads).attention(
-            key: splitHeads(key(x), self.heads), value: splitHeads(value(x), self.heads), mask: mask, dropout: dropout)
+            key: splitHeads(key(x), self.heads), value: splitHeads(value(x), self.heads), mask: mask,
+            dropout: dropout)
         heads = try tap.at(.headOutput, layer, heads)  // [B, H, T, D/H]
-        let attended = try tap.at(.attentionOutput, layer, attentionOutput(mergeHeads(heads)).dropout(dropout))
+        let attended = try tap.at(
+            .attentionOutput, layer, attentionOutput(mergeHeads(heads)).dropout(dropout))
         let middle = try attentionNorm(attended + residual)
         let fed = try tap.at(.mlpOutput, layer, output(intermediate(middle).gelu()).dropout(dropout))
         return try tap.at(.blockOutput, layer, outputNorm(fed + middle))

@@ -25,7 +25,9 @@ public struct CLIPVisionConfiguration: Sendable, Equatable {
         func size(_ key: String, _ fallback: Int) throws -> Int {
             guard let value = vision[key], !value.isNull else { return fallback }
             guard let number = value.integer, number > 0, number <= 1 << 20 else {
-                throw VQAError("cannot use the model", at: "\(source), \(key)", because: "it is \(value.text()), not a size")
+                throw VQAError(
+                    "cannot use the model", at: "\(source), \(key)",
+                    because: "it is \(value.text()), not a size")
             }
             return number
         }
@@ -35,12 +37,14 @@ public struct CLIPVisionConfiguration: Sendable, Equatable {
         layers = try size("num_hidden_layers", layers)
         heads = try size("num_attention_heads", heads)
         intermediateSize = try size("intermediate_size", intermediateSize)
-        projectionSize = json["projection_dim"]?.integer ?? vision["projection_dim"]?.integer ?? projectionSize
+        projectionSize =
+            json["projection_dim"]?.integer ?? vision["projection_dim"]?.integer ?? projectionSize
         normEpsilon = vision["layer_norm_eps"]?.double ?? normEpsilon
         if let name = vision["hidden_act"]?.string {
             guard let known = Activation(rawValue: name) else {
                 throw VQAError(
-                    "cannot use the model", at: "\(source), hidden_act", because: "\(name) is not one of quick_gelu, gelu")
+                    "cannot use the model", at: "\(source), hidden_act",
+                    because: "\(name) is not one of quick_gelu, gelu")
             }
             activation = known
         }
@@ -57,18 +61,23 @@ public struct CLIPVisionConfiguration: Sendable, Equatable {
             let table = weights["positional_embedding"]?.shape, table.count == 2, table[0] > 1,
             let fed = weights["transformer.resblocks.0.mlp.c_fc.weight"]?.shape, fed.count == 2
         else {
-            throw VQAError("cannot use the model", at: source, because: "it holds no CLIP image tower of the ViT kind")
+            throw VQAError(
+                "cannot use the model", at: source, because: "it holds no CLIP image tower of the ViT kind")
         }
         let side = Int(Double(table[0] - 1).squareRoot().rounded())
         patchSize = patch[3]
         hiddenSize = patch[0]
         imageSize = side * patchSize
-        layers = weights.keys.filter { $0.hasPrefix("transformer.resblocks.") && $0.hasSuffix(".ln_1.weight") }.count
+        layers =
+            weights.keys.filter { $0.hasPrefix("transformer.resblocks.") && $0.hasSuffix(".ln_1.weight") }
+            .count
         heads = max(1, hiddenSize / headSize)
         intermediateSize = fed[0]
         projectionSize = weights["proj"]?.shape.last ?? 0
         guard side * side == table[0] - 1, hiddenSize % heads == 0 else {
-            throw VQAError("cannot use the model", at: source, because: "its position table \(table) fits no square image")
+            throw VQAError(
+                "cannot use the model", at: source,
+                because: "its position table \(table) fits no square image")
         }
     }
 }
@@ -93,13 +102,15 @@ public struct CLIPVision: Module {
         let side = configuration.imageSize / configuration.patchSize
         let epsilon = configuration.normEpsilon
         classEmbedding = try .empty([size], on: .meta)
-        patches = try Convolution(3, size, kernel: configuration.patchSize, stride: configuration.patchSize, bias: false)
+        patches = try Convolution(
+            3, size, kernel: configuration.patchSize, stride: configuration.patchSize, bias: false)
         positions = try Embedding(side * side + 1, size, .normal(deviation: 0.02))
         preNorm = try LayerNorm(size, epsilon: epsilon)
         layers = try (0..<configuration.layers).map { _ in try CLIPVisionLayer(configuration) }
         postNorm = try LayerNorm(size, epsilon: epsilon)
         projection =
-            configuration.projectionSize > 0 ? try Linear(size, configuration.projectionSize, bias: false) : nil
+            configuration.projectionSize > 0
+            ? try Linear(size, configuration.projectionSize, bias: false) : nil
     }
 
     public mutating func visit(_ visitor: ParameterVisitor) throws {
@@ -173,15 +184,19 @@ public struct CLIPVision: Module {
         "positional_embedding": "vision_model.embeddings.position_embedding.weight",
         "conv1.weight": "vision_model.embeddings.patch_embedding.weight",
         "ln_pre.weight": "vision_model.pre_layrnorm.weight", "ln_pre.bias": "vision_model.pre_layrnorm.bias",
-        "ln_post.weight": "vision_model.post_layernorm.weight", "ln_post.bias": "vision_model.post_layernorm.bias",
+        "ln_post.weight": "vision_model.post_layernorm.weight",
+        "ln_post.bias": "vision_model.post_layernorm.bias",
     ]
     private static let openAIBlockNames = [
-        "attn.out_proj": "self_attn.out_proj", "ln_1": "layer_norm1", "ln_2": "layer_norm2", "mlp.c_fc": "mlp.fc1",
+        "attn.out_proj": "self_attn.out_proj", "ln_1": "layer_norm1", "ln_2": "layer_norm2",
+        "mlp.c_fc": "mlp.fc1",
         "mlp.c_proj": "mlp.fc2",
     ]
 
     /// `name` is what follows `transformer.resblocks.`, such as `3.mlp.c_fc.weight`.
-    private static func renameBlock(_ name: String, _ tensor: Tensor, into result: inout [String: Tensor]) throws {
+    private static func renameBlock(_ name: String, _ tensor: Tensor, into result: inout [String: Tensor])
+        throws
+    {
         guard let dot = name.firstIndex(of: "."), let end = name.lastIndex(of: ".") else { return }
         let block = "vision_model.encoder.layers.\(name[..<dot])."
         let rest = name[name.index(after: dot)...]
@@ -189,7 +204,8 @@ public struct CLIPVision: Module {
             let kind = rest.dropFirst("attn.in_proj_".count)
             let width = (tensor.shape.first ?? 0) / 3
             for (index, part) in ["q_proj", "k_proj", "v_proj"].enumerated() {
-                result[block + "self_attn.\(part).\(kind)"] = try tensor.sliced(0, index * width, (index + 1) * width)
+                result[block + "self_attn.\(part).\(kind)"] = try tensor.sliced(
+                    0, index * width, (index + 1) * width)
             }
         } else {
             let module = dot < end ? String(name[name.index(after: dot)..<end]) : ""

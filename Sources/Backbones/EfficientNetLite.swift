@@ -32,7 +32,8 @@ public struct EfficientNetLite: Module {
             for index in 0..<repeats {
                 blocks.append(
                     try InvertedResidual(
-                        channels, outputs, expansion: expansion, kernel: kernel, stride: index == 0 ? stride : 1))
+                        channels, outputs, expansion: expansion, kernel: kernel,
+                        stride: index == 0 ? stride : 1))
                 channels = outputs
             }
         }
@@ -89,7 +90,8 @@ private struct InvertedResidual: Module {
             expand = try Convolution(inputs, middle, kernel: 1, bias: false)
             expandNorm = try BatchNorm(middle, epsilon: epsilon)
         }
-        depthwise = try Convolution(middle, middle, kernel: kernel, stride: stride, groups: middle, bias: false)
+        depthwise = try Convolution(
+            middle, middle, kernel: kernel, stride: stride, groups: middle, bias: false)
         depthwiseNorm = try BatchNorm(middle, epsilon: epsilon)
         project = try Convolution(middle, outputs, kernel: 1, bias: false)
         projectNorm = try BatchNorm(outputs, epsilon: epsilon)

@@ -22,7 +22,8 @@ public struct TextEncoder {
         let json = try JSON(contentsOf: configPath)
         let type = json["model_type"]?.string ?? "bert"
         guard type == "bert" else {
-            throw VQAError("cannot use the model", at: configPath, because: "its model_type is \(type), this needs bert")
+            throw VQAError(
+                "cannot use the model", at: configPath, because: "its model_type is \(type), this needs bert")
         }
         let checkpoint = try Checkpoint(opening: path)
         weightsHash = try hash(of: checkpoint)
@@ -34,7 +35,8 @@ public struct TextEncoder {
         guard tokenizer.vocabularySize <= configuration.vocabularySize else {
             throw VQAError(
                 "cannot use the model", at: path,
-                because: "the tokenizer has \(tokenizer.vocabularySize) tokens, the embedding \(configuration.vocabularySize)"
+                because:
+                    "the tokenizer has \(tokenizer.vocabularySize) tokens, the embedding \(configuration.vocabularySize)"
             )
         }
     }
@@ -65,7 +67,8 @@ public struct TokenBatch {
     /// - Parameter padID: what fills the end of short rows.
     public init(_ rows: [[Int]], padID: Int = 0) throws {
         let length = rows.map(\.count).max() ?? 0
-        ids = try Tensor(rows.flatMap { $0 + Array(repeating: padID, count: length - $0.count) }, [rows.count, length])
+        ids = try Tensor(
+            rows.flatMap { $0 + Array(repeating: padID, count: length - $0.count) }, [rows.count, length])
         mask = try Tensor(
             rows.flatMap { row in (0..<length).map { $0 < row.count } } as [Bool], [rows.count, length])
     }

@@ -38,7 +38,8 @@ public struct VisionTower {
         if weights["_conv_stem.weight"] != nil {
             let side = imageSize ?? 224
             guard side >= 32, side <= 4096 else {
-                throw VQAError("cannot use the image size", at: "image_size", because: "\(side) is not in 32…4096")
+                throw VQAError(
+                    "cannot use the image size", at: "image_size", because: "\(side) is not in 32…4096")
             }
             var network = try EfficientNetLite()
             try network.load(weights, from: path)
@@ -52,7 +53,8 @@ public struct VisionTower {
             let side = network.configuration.imageSize
             if let imageSize, imageSize != side {
                 throw VQAError(
-                    "cannot use the image size", at: "image_size", because: "\(imageSize) is not \(side), the size of \(name)")
+                    "cannot use the image size", at: "image_size",
+                    because: "\(imageSize) is not \(side), the size of \(name)")
             }
             model = .clip(network)
             processor = ownProcessor
@@ -62,7 +64,9 @@ public struct VisionTower {
         }
     }
 
-    private static func clip(_ weights: [String: Tensor], _ path: String) throws -> (CLIPVision, ImageProcessor) {
+    private static func clip(_ weights: [String: Tensor], _ path: String) throws -> (
+        CLIPVision, ImageProcessor
+    ) {
         let names = try CLIPVision.renamed(weights)
         var configuration: CLIPVisionConfiguration
         let processor: ImageProcessor
@@ -71,7 +75,8 @@ public struct VisionTower {
                 JSON(contentsOf: path + "/config.json"), source: path + "/config.json")
             processor = try ImageProcessor(folder: path)
         } else {
-            configuration = try CLIPVisionConfiguration(openAI: CLIPVision.visualPart(of: weights), source: path)
+            configuration = try CLIPVisionConfiguration(
+                openAI: CLIPVision.visualPart(of: weights), source: path)
             processor = ImageProcessor.dvpClip(size: configuration.imageSize)
         }
         if names["visual_projection.weight"] == nil { configuration.projectionSize = 0 }

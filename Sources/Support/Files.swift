@@ -12,7 +12,8 @@ public func readFile(_ path: String, limit: Int) throws -> [UInt8] {
     let mapped = try MappedFile(path)
     guard mapped.count <= limit else {
         throw VQAError(
-            "cannot read the file", at: path, because: "it has \(mapped.count) bytes, more than the limit of \(limit)")
+            "cannot read the file", at: path,
+            because: "it has \(mapped.count) bytes, more than the limit of \(limit)")
     }
     return Array(mapped.bytes)
 }
@@ -30,7 +31,9 @@ public final class MappedFile: @unchecked Sendable {
         self.path = path
         // Not blocking: opening a pipe would wait for a writer.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else { throw VQAError("cannot open the file", at: path, because: systemReason()) }
+        guard descriptor >= 0 else {
+            throw VQAError("cannot open the file", at: path, because: systemReason())
+        }
         defer { close(descriptor) }
         var status = stat()
         guard fstat(descriptor, &status) == 0 else {
@@ -111,7 +114,8 @@ public func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32, path
         if written < 0 {
             if errno == EINTR { continue }
             let remedy = errno == ENOSPC ? "free some space and run again" : nil
-            throw VQAError("cannot write the file", at: path, because: systemReason(), remedy: remedy, kind: .failure)
+            throw VQAError(
+                "cannot write the file", at: path, because: systemReason(), remedy: remedy, kind: .failure)
         }
         rest = UnsafeRawBufferPointer(rebasing: rest[written...])
     }
@@ -186,7 +190,8 @@ public func workingDirectory() -> String? {
 
 /// The file this process runs, with symbolic links resolved.
 public func programPath() -> String? {
-    guard let text = realpath("/proc/self/exe", nil) ?? realpath(CommandLine.arguments.first ?? "", nil) else {
+    guard let text = realpath("/proc/self/exe", nil) ?? realpath(CommandLine.arguments.first ?? "", nil)
+    else {
         return nil
     }
     defer { free(text) }
@@ -214,7 +219,9 @@ public final class AppendingFile {
 
     deinit { close(descriptor) }
 
-    public func append(_ bytes: UnsafeRawBufferPointer) throws { try writeAll(bytes, to: descriptor, path: path) }
+    public func append(_ bytes: UnsafeRawBufferPointer) throws {
+        try writeAll(bytes, to: descriptor, path: path)
+    }
 
     /// Puts what was appended on the disk.
     public func flush() throws {

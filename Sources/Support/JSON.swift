@@ -64,7 +64,9 @@ public enum JSON: Sendable, Equatable {
             var seen: Set<String> = []
             while let key = try cursor.nextKey() {
                 // Strings that are canonically equivalent are equal to Swift, but not the same key.
-                if !seen.insert(key).inserted, members.contains(where: { $0.key.utf8.elementsEqual(key.utf8) }) {
+                if !seen.insert(key).inserted,
+                    members.contains(where: { $0.key.utf8.elementsEqual(key.utf8) })
+                {
                     throw cursor.failure("the key \"\(key.prefix(60))\" appears twice")
                 }
                 members.append(Member(key, try JSON(reading: &cursor)))

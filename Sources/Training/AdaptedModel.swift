@@ -28,7 +28,8 @@ public struct AdapterDescription {
             "vision_model": .string(visionModel), "vision_model_sha256": .string(visionHash),
             "image_size": .integer(imageSize), "max_text_len": .integer(maxTextLength), "task": .string(task),
             "insert_layer": .integer(settings.insertLayer), "use_adapter": .bool(settings.usesAdapters),
-            "freeze_below": .bool(settings.freezesBelowInsertion), "visual_norm": .bool(settings.hasVisualNorm),
+            "freeze_below": .bool(settings.freezesBelowInsertion),
+            "visual_norm": .bool(settings.hasVisualNorm),
             "adapter_reduction": .integer(settings.adapterReduction), "num_heads": .integer(settings.heads),
             "answers": vocabulary.json,
         ]
@@ -69,9 +70,11 @@ public struct AdapterDescription {
         }
         guard try text("peft_type") == "DVP" else {
             throw VQAError(
-                "cannot read the adapter", at: path, because: "its method is \(try text("peft_type")), known is DVP")
+                "cannot read the adapter", at: path,
+                because: "its method is \(try text("peft_type")), known is DVP")
         }
-        guard let version = json["swift_vqa_adapter_version"]?.integer, version <= AdapterDescription.version else {
+        guard let version = json["swift_vqa_adapter_version"]?.integer, version <= AdapterDescription.version
+        else {
             throw VQAError(
                 "cannot read the adapter", at: path, because: "it was written by a later version",
                 remedy: "update this program")
@@ -119,11 +122,14 @@ public struct AdaptedModel {
         ] where found != wanted {
             throw VQAError(
                 "cannot use the adapter", at: folder,
-                because: "it was trained on other weights than those of \(name) (\(wanted.prefix(12)), not \(found.prefix(12)))")
+                because:
+                    "it was trained on other weights than those of \(name) (\(wanted.prefix(12)), not \(found.prefix(12)))"
+            )
         }
         let path = folder + "/adapter_model.safetensors"
         var network = try DVPBERT(
-            encoder.configuration, visualSize: tower.featureSize, classes: description.vocabulary.answers.count,
+            encoder.configuration, visualSize: tower.featureSize,
+            classes: description.vocabulary.answers.count,
             description.settings)
         var weights = encoder.weightsWithoutPooler.reduce(into: [String: Tensor]()) {
             $0["bert_model." + $1.key] = $1.value
@@ -132,7 +138,9 @@ public struct AdaptedModel {
         try network.load(weights, from: path)
         model = network
         var hash = SHA256()
-        for part in [try SHA256.hexadecimal(ofFile: path), encoder.weightsHash, tower.weightsHash] { hash.add(part) }
+        for part in [try SHA256.hexadecimal(ofFile: path), encoder.weightsHash, tower.weightsHash] {
+            hash.add(part)
+        }
         contentHash = hash.hexadecimal()
     }
 
@@ -157,7 +165,9 @@ public struct AdaptedModel {
 }
 
 /// The most probable answers, best first.
-func best(_ probabilities: some Collection<Float>, of vocabulary: AnswerVocabulary, count: Int) -> [AdaptedModel.Answer] {
+func best(_ probabilities: some Collection<Float>, of vocabulary: AnswerVocabulary, count: Int)
+    -> [AdaptedModel.Answer]
+{
     let order = probabilities.enumerated().sorted { ($1.element, $0.offset) < ($0.element, $1.offset) }
     return order.prefix(count).map {
         AdaptedModel.Answer(text: vocabulary.answers[$0.offset], probability: Double($0.element))

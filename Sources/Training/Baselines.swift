@@ -38,7 +38,8 @@ struct NoImageBaseline {
         let schedule = Schedule(rate: 2e-3, warmup: steps / 10, total: steps, decay: .cosine)
         for step in 0..<steps {
             try optimizer.clearGradients()
-            let loss = try classifier(states).binaryCrossEntropy(target, weight: weight.expanded([count, classes]), .sum)
+            let loss = try classifier(states).binaryCrossEntropy(
+                target, weight: weight.expanded([count, classes]), .sum)
             try loss.backward()
             try optimizer.step(rate: schedule.rate(at: step))
         }

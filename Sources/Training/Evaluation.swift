@@ -35,7 +35,8 @@ public struct Evaluation {
     ///   - output: the folder for predictions and scores; nil: one under `runs/evaluations` named by the content of the
     ///     weights and data, so that other weights never continue these answers.
     public init(
-        adapter: String, languageModel: String?, visionModel: String?, task: String, dataRoot: String?, split: String,
+        adapter: String, languageModel: String?, visionModel: String?, task: String, dataRoot: String?,
+        split: String,
         limit: Int?, batchSize: Int, output: String?, cacheFolder: String = "runs/cache"
     ) {
         self.adapter = adapter
@@ -75,9 +76,12 @@ public struct Evaluation {
     /// Refuses a folder whose predictions come from other weights.
     private func claim(_ folder: String, _ model: AdaptedModel) throws {
         let path = folder + "/evaluation.json"
-        if fileExists(path), let found = try JSON(contentsOf: path)["content_hash"]?.string, found != model.contentHash {
+        if fileExists(path), let found = try JSON(contentsOf: path)["content_hash"]?.string,
+            found != model.contentHash
+        {
             throw VQAError(
-                "cannot go on with the evaluation", at: folder, because: "its predictions were made by other weights",
+                "cannot go on with the evaluation", at: folder,
+                because: "its predictions were made by other weights",
                 remedy: "use another --output")
         }
         let record: JSON = [
@@ -112,9 +116,12 @@ public struct Evaluation {
                     remedy: "run the same command again to go on", kind: .failure)
             }
             let range = start..<min(start + 1024, items.items.count)
-            for prediction in try predict(items, part, range: range, model.description.vocabulary, batch: batchSize, {
-                try learner.probabilities($0)
-            }) { try writer.append(prediction) }
+            for prediction in try predict(
+                items, part, range: range, model.description.vocabulary, batch: batchSize,
+                {
+                    try learner.probabilities($0)
+                })
+            { try writer.append(prediction) }
             bar.update(step: range.upperBound)
         }
     }

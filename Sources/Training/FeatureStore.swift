@@ -54,7 +54,8 @@ public final class FeatureStore {
             guard features.shape == [part.count] + rowShape else {
                 throw VQAError(
                     "cannot store features", at: dataPath,
-                    because: "the encoder gave \(features.shape), expected \([part.count] + rowShape)", kind: .failure)
+                    because: "the encoder gave \(features.shape), expected \([part.count] + rowShape)",
+                    kind: .failure)
             }
             try features.to(.float32).bytes().withUnsafeBytes { try file.append($0) }
             for position in part {

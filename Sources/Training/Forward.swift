@@ -15,7 +15,8 @@ public struct Forward {
     ///   - images: for image encoders; several are one batch.
     public init(model: String, prompt: String?, images: [String], dtype: String) throws {
         guard let dtype = [DType.float32, .bfloat16].first(where: { "\($0)" == dtype }) else {
-            throw VQAError("cannot compute", at: "--dtype \(dtype)", because: "it is neither float32 nor bfloat16")
+            throw VQAError(
+                "cannot compute", at: "--dtype \(dtype)", because: "it is neither float32 nor bfloat16")
         }
         self.model = model
         self.prompt = prompt
@@ -30,7 +31,9 @@ public struct Forward {
         return try isTextModel(path) ? text() : vision()
     }
 
-    public static func write(_ tensors: [NamedTensor], to path: String) throws { try writeTensors(tensors, to: path) }
+    public static func write(_ tensors: [NamedTensor], to path: String) throws {
+        try writeTensors(tensors, to: path)
+    }
 
     private func isTextModel(_ path: String) throws -> Bool {
         guard isFolder(path) else { return false }
@@ -39,10 +42,12 @@ public struct Forward {
 
     private func text() throws -> [NamedTensor] {
         guard let prompt else {
-            throw VQAError("cannot run the model", at: model, because: "it reads text", remedy: "give --prompt")
+            throw VQAError(
+                "cannot run the model", at: model, because: "it reads text", remedy: "give --prompt")
         }
         guard images.isEmpty else {
-            throw VQAError("cannot run the model", at: model, because: "it reads text only", remedy: "leave --image out")
+            throw VQAError(
+                "cannot run the model", at: model, because: "it reads text only", remedy: "leave --image out")
         }
         let encoder = try TextEncoder(model)
         let batch = try TokenBatch([encoder.ids(of: prompt, limit: encoder.configuration.positions)])
@@ -57,7 +62,8 @@ public struct Forward {
 
     private func vision() throws -> [NamedTensor] {
         guard !images.isEmpty else {
-            throw VQAError("cannot run the model", at: model, because: "it reads images", remedy: "give --image")
+            throw VQAError(
+                "cannot run the model", at: model, because: "it reads images", remedy: "give --image")
         }
         let tower = try VisionTower(model)
         let (height, width) = tower.imageSize
@@ -65,7 +71,9 @@ public struct Forward {
         var pixels = [Float](repeating: 0, count: images.count * size)
         for (index, image) in images.enumerated() {
             try pixels.withUnsafeMutableBufferPointer {
-                try tower.pixels(ofFile: image, into: UnsafeMutableBufferPointer(rebasing: $0[index * size..<(index + 1) * size]))
+                try tower.pixels(
+                    ofFile: image,
+                    into: UnsafeMutableBufferPointer(rebasing: $0[index * size..<(index + 1) * size]))
             }
         }
         let batch = try Tensor(pixels, [images.count, 3, height, width])

@@ -18,8 +18,10 @@ struct Report {
     private static let examplesEach = 24
 
     init(
-        _ configuration: TrainingConfiguration, _ test: TaskData, _ predictions: [Prediction], _ scores: Scores,
-        _ baselines: [(name: String, scores: Scores)], _ record: RunRecord, _ folder: RunFolder, _ askCommand: String
+        _ configuration: TrainingConfiguration, _ test: TaskData, _ predictions: [Prediction],
+        _ scores: Scores,
+        _ baselines: [(name: String, scores: Scores)], _ record: RunRecord, _ folder: RunFolder,
+        _ askCommand: String
     ) throws {
         self.configuration = configuration
         self.test = test
@@ -35,10 +37,13 @@ struct Report {
         var content = ReportContent(
             title: configuration.name,
             headline: .init(
-                name: "\(record.runInfo.method.uppercased()) on \(test.task), \(test.split)", percent: scores.overall,
+                name: "\(record.runInfo.method.uppercased()) on \(test.task), \(test.split)",
+                percent: scores.overall,
                 interval: min(scores.low, scores.high)...max(scores.low, scores.high), count: scores.count))
         content.subtitle = "\(record.runInfo.backbone), frozen; preset \(record.runInfo.preset)"
-        content.baselines = baselines.map { .init(name: $0.name, percent: $0.scores.overall, count: $0.scores.count) }
+        content.baselines = baselines.map {
+            .init(name: $0.name, percent: $0.scores.overall, count: $0.scores.count)
+        }
         content.facts = ReportContent.facts(of: record)
         content.loss = try readJSONLines(folder.metricsPath).compactMap { line in
             guard let step = line["step"]?.integer, let loss = line["loss"]?.double else { return nil }
@@ -82,7 +87,8 @@ struct Report {
                     expected: sample.answer.map { [$0] } ?? [], prediction: prediction.answer, isRight: right,
                     score: scores.perQuestion[index],
                     candidates: candidates.compactMap { pair in
-                        guard let pair = pair.array, pair.count == 2, let text = pair[0].string, let p = pair[1].double
+                        guard let pair = pair.array, pair.count == 2, let text = pair[0].string,
+                            let p = pair[1].double
                         else { return nil }
                         return .init(answer: text, probability: p)
                     }))

@@ -98,7 +98,8 @@ public final class Trainer {
             rate: settings.rate, warmup: settings.warmup.steps(of: totalSteps), total: totalSteps,
             decay: settings.schedule)
         optimizer = Optimizer(
-            settings.optimizer, try learner.groups(decay: settings.decay, headRateScale: settings.headRateScale))
+            settings.optimizer,
+            try learner.groups(decay: settings.decay, headRateScale: settings.headRateScale))
     }
 
     /// Trains to the end, or until `shouldStop` says so; then a checkpoint is written and false returned.
@@ -134,7 +135,8 @@ public final class Trainer {
                 try metrics.append(
                     step: step,
                     [
-                        .init("epoch", .number(Double(step) / Double(stepsPerEpoch))), .init("loss", .number(loss)),
+                        .init("epoch", .number(Double(step) / Double(stepsPerEpoch))),
+                        .init("loss", .number(loss)),
                         .init("lr", .number(rate)),
                     ])
                 try events.add([("train/loss", loss), ("train/lr", rate)], step: step)
@@ -185,7 +187,8 @@ public final class Trainer {
         let (state, steps) = optimizer.state()
         let record: JSON = [
             "step": .integer(step), "seconds": .number(seconds),
-            "optimizer_steps": .object(steps.sorted { $0.key < $1.key }.map { .init($0.key, .integer($0.value)) }),
+            "optimizer_steps": .object(
+                steps.sorted { $0.key < $1.key }.map { .init($0.key, .integer($0.value)) }),
         ]
         let bytes = (trained + state).reduce(0) { $0 + $1.tensor.count * $1.tensor.dtype.size }
         try folder.saveCheckpoint(step: step, expectedBytes: bytes) { path in

@@ -65,7 +65,8 @@ public struct TrainingEstimate {
             "questions": .integer(items), "longest_question_tokens": .integer(longestQuestion),
             "batch_tokens": .integer(tokensPerBatch), "trained_parameters": .integer(trainedParameters),
             "steps": .integer(steps), "seconds_per_step": .number(secondsPerStep),
-            "seconds": .number(secondsPerStep * Double(steps)), "peak_memory_bytes": .integer(peakMemoryBytes),
+            "seconds": .number(secondsPerStep * Double(steps)),
+            "peak_memory_bytes": .integer(peakMemoryBytes),
         ]
     }
 }
@@ -80,7 +81,8 @@ extension TrainingRun {
             count: learner.itemCount, size: settings.batchSize, seed: settings.seed, epoch: 0,
             length: settings.groupsByLength ? learner.length : nil)
         let optimizer = Optimizer(
-            settings.optimizer, try learner.groups(decay: settings.decay, headRateScale: settings.headRateScale))
+            settings.optimizer,
+            try learner.groups(decay: settings.decay, headRateScale: settings.headRateScale))
         guard let first = batches.first else {
             throw VQAError("cannot train", because: "there is no question left to train on")
         }

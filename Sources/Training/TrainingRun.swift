@@ -54,7 +54,9 @@ public struct TrainingRun {
         let train = try load(task, root, configuration.trainSplits)
         let test = try load(task, root, [configuration.testSplit])
         let validation = try configuration.validationSplit.map { try load(task, root, [$0]) }
-        say("data: \(train.samples.count) questions to train on, \(test.samples.count) to test on (\(task.name))")
+        say(
+            "data: \(train.samples.count) questions to train on, \(test.samples.count) to test on (\(task.name))"
+        )
         for note in train.notes + test.notes { say("note: \(note)") }
         let shared = test.imagesShared(with: train)
         if shared > 0 { say("warning: \(shared) test images are also in the training data") }
@@ -66,18 +68,23 @@ public struct TrainingRun {
         let precision = try chosenPrecision(configuration.precision)
         say("models: \(encoder.name) and \(tower.name), frozen, in \(precision)")
 
-        let all = [train, test, validation].compactMap { $0 }.flatMap { $0.samples.compactMap(\.images.first) }
+        let all = [train, test, validation].compactMap { $0 }.flatMap {
+            $0.samples.compactMap(\.images.first)
+        }
         let features = try encode(all, tower)
         let trainData = try DVPData(
             train.samples, encoder: encoder, maxLength: configuration.maxTextLength, vocabulary: vocabulary
         ) { $0.images.first.flatMap { features.rows[$0] } }
         if trainData.unanswerable > 0 {
-            say("note: \(trainData.unanswerable) training questions have no answer in the vocabulary and are left out")
+            say(
+                "note: \(trainData.unanswerable) training questions have no answer in the vocabulary and are left out"
+            )
         }
         let model = try makeModel(encoder, tower, vocabulary, precision)
         return Setup(
             task: task, train: train, test: test, validation: validation, encoder: encoder, tower: tower,
-            features: features, vocabulary: vocabulary, precision: precision, trainData: trainData, model: model)
+            features: features, vocabulary: vocabulary, precision: precision, trainData: trainData,
+            model: model)
     }
 
     private func load(_ task: any VQATask, _ root: String, _ splits: [String]) throws -> TaskData {
@@ -89,7 +96,8 @@ public struct TrainingRun {
         }
         data.split = splits.joined(separator: "+")
         guard !data.samples.isEmpty else {
-            throw VQAError("cannot train", at: "\(task.name), split \(data.split)", because: "it has no questions")
+            throw VQAError(
+                "cannot train", at: "\(task.name), split \(data.split)", because: "it has no questions")
         }
         return data
     }
@@ -105,11 +113,14 @@ public struct TrainingRun {
         let clock = Stopwatch()
         var bar = ProgressBar(label: "images", total: Set(paths).count)
         let features = try VisualFeatures(
-            paths, tower: tower, cacheFolder: configuration.cacheFolder, brokenShare: configuration.brokenImageShare
+            paths, tower: tower, cacheFolder: configuration.cacheFolder,
+            brokenShare: configuration.brokenImageShare
         ) { done, _ in bar.update(step: done) }
         bar.finish()
         for problem in features.problems.prefix(5) { say("warning: skipped: \(problem)") }
-        if features.problems.count > 5 { say("warning: \(features.problems.count) images were skipped in all") }
+        if features.problems.count > 5 {
+            say("warning: \(features.problems.count) images were skipped in all")
+        }
         say(
             "images: \(features.rows.count), \(features.computed) encoded now in \(durationText(clock.seconds)), "
                 + "the others were in \(configuration.cacheFolder)")
@@ -132,7 +143,8 @@ public struct TrainingRun {
 
     func learner(_ setup: Setup) -> DVPLearner {
         DVPLearner(
-            setup.model, setup.trainData, visual: setup.features.tokens, classes: setup.vocabulary.answers.count,
+            setup.model, setup.trainData, visual: setup.features.tokens,
+            classes: setup.vocabulary.answers.count,
             precision: setup.precision, cachesLower: configuration.cachesFeatures)
     }
 
@@ -180,7 +192,8 @@ public struct TrainingRun {
             record.runInfo.status = .interrupted
             try folder.write(record)
             throw VQAError(
-                "stopped", at: folder.path, because: "interrupted after step \(trainer.step) of \(trainer.totalSteps)",
+                "stopped", at: folder.path,
+                because: "interrupted after step \(trainer.step) of \(trainer.totalSteps)",
                 remedy: "go on with --resume \(folder.path)", kind: .failure)
         }
         let description = AdapterDescription(
@@ -223,7 +236,8 @@ public struct TrainingRun {
             model, items, visual: setup.features.tokens, classes: setup.vocabulary.answers.count,
             precision: setup.precision, cachesLower: configuration.cachesFeatures)
         let predictions = try predict(items, data, setup.vocabulary) { try learner.probabilities($0) }
-        let options = ScoreOptions(allowsMissing: items.unseen > 0, bootstrap: Bootstrap(seed: configuration.seed))
+        let options = ScoreOptions(
+            allowsMissing: items.unseen > 0, bootstrap: Bootstrap(seed: configuration.seed))
         return (try score(predictions, on: data, task: setup.task, options: options), predictions)
     }
 
@@ -240,19 +254,23 @@ public struct TrainingRun {
         record.trainInfo.metrics = .object(
             [.init("test", scores.json)] + baselines.map { .init($0.name, .number($0.scores.overall)) })
         record.trainInfo.peakMemoryBytes = peakResidentBytes()
-        record.trainInfo.adapterBytes = try MappedFile(folder.adapterPath + "/adapter_model.safetensors").count
+        record.trainInfo.adapterBytes = try MappedFile(folder.adapterPath + "/adapter_model.safetensors")
+            .count
         record.runInfo.totalSeconds = clock.seconds
         record.runInfo.finishedAt = timestampUTC()
         record.runInfo.status = .finished
         try folder.write(record)
         let example = setup.test.samples.first
-        let ask =
-            "vqa ask \(quoted(example?.images.first ?? "IMAGE")) \(quoted(example?.question ?? "QUESTION")) "
-            + "--adapter \(quoted(folder.adapterPath))"
-        let report = try Report(configuration, setup.test, predictions, scores, baselines, record, folder, ask)
+        let ask = [
+            record.runInfo.command.first ?? "vqa", "ask", relative(example?.images.first ?? "IMAGE"),
+            example?.question ?? "QUESTION", "--adapter", folder.adapterPath,
+        ].map(quoted).joined(separator: " ")
+        let report = try Report(
+            configuration, setup.test, predictions, scores, baselines, record, folder, ask)
         try folder.write(report: report.content())
         return Outcome(
-            folder: folder.path, scores: scores, baselines: baselines, record: record, askCommand: ask, finished: true)
+            folder: folder.path, scores: scores, baselines: baselines, record: record, askCommand: ask,
+            finished: true)
     }
 
     /// Scores of answering without the image.
@@ -265,7 +283,8 @@ public struct TrainingRun {
         let blind = try NoImageBaseline(
             setup.encoder, setup.trainData, classes: setup.vocabulary.answers.count, seed: configuration.seed)
         let items = try DVPData(
-            setup.test.samples, encoder: setup.encoder, maxLength: configuration.maxTextLength, vocabulary: nil
+            setup.test.samples, encoder: setup.encoder, maxLength: configuration.maxTextLength,
+            vocabulary: nil
         ) { _ in 0 }
         let classes = setup.vocabulary.answers.count
         let perQuestion = try blind.probabilities(items.questions)
@@ -276,7 +295,8 @@ public struct TrainingRun {
             }
         }
         return [
-            ("no image", try scored(predictions)), ("most frequent answer to the question", try scored(prior.perQuestion(setup.test))),
+            ("no image", try scored(predictions)),
+            ("most frequent answer to the question", try scored(prior.perQuestion(setup.test))),
             ("most frequent answer", try scored(prior.global(setup.test))),
         ]
     }
@@ -284,14 +304,17 @@ public struct TrainingRun {
 
 /// The most probable answer of each item (of a range of them), in the order of the samples.
 func predict(
-    _ items: DVPData, _ data: TaskData, range: Range<Int>? = nil, _ vocabulary: AnswerVocabulary, batch: Int = 256,
+    _ items: DVPData, _ data: TaskData, range: Range<Int>? = nil, _ vocabulary: AnswerVocabulary,
+    batch: Int = 256,
     _ probabilities: ([Int]) throws -> [Float]
 ) throws -> [Prediction] {
     let classes = vocabulary.answers.count
     var predictions: [(sample: Int, prediction: Prediction)] = []
     // Questions of similar length together: less padding.
     let order = (range ?? items.items.indices).sorted {
-        (items.questions[items.items[$0].question].count, $0) < (items.questions[items.items[$1].question].count, $1)
+        (items.questions[items.items[$0].question].count, $0) < (
+            items.questions[items.items[$1].question].count, $1
+        )
     }
     for start in stride(from: 0, to: order.count, by: batch) {
         let part = Array(order[start..<min(start + batch, order.count)])
@@ -299,16 +322,32 @@ func predict(
         for (row, item) in part.enumerated() {
             let top = best(values[row * classes..<(row + 1) * classes], of: vocabulary, count: 3)
             let sample = items.items[item].sample
-            let candidates = top.map { JSON.array([.string($0.text), .number((1e4 * $0.probability).rounded() / 1e4)]) }
+            let candidates = top.map {
+                JSON.array([.string($0.text), .number((1e4 * $0.probability).rounded() / 1e4)])
+            }
             predictions.append(
-                (sample, Prediction(top.first?.text ?? "", to: data.samples[sample], extra: [.init("candidates", .array(candidates))])))
+                (
+                    sample,
+                    Prediction(
+                        top.first?.text ?? "", to: data.samples[sample],
+                        extra: [.init("candidates", .array(candidates))])
+                ))
         }
     }
     return predictions.sorted { $0.sample < $1.sample }.map(\.prediction)
 }
 
+/// A path without the working directory at its start.
+func relative(_ path: String) -> String {
+    guard let here = workingDirectory(), path.hasPrefix(here + "/") else { return path }
+    return String(path.dropFirst(here.count + 1))
+}
+
 /// A word as a shell takes it.
 func quoted(_ word: String) -> String {
-    let plain = word.allSatisfy { $0.isLetter || $0.isNumber || "/._-+:=@".contains($0) }
-    return plain && !word.isEmpty ? word : "'" + word.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+    let plain = word.allSatisfy { $0.isLetter || $0.isNumber || "/._-+:=@,".contains($0) }
+    if plain && !word.isEmpty { return word }
+    // Inside double quotes a shell still reads these.
+    if !word.contains(where: { "\"$`\\!".contains($0) }) { return "\"\(word)\"" }
+    return "'" + word.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
 }

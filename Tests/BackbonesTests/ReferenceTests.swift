@@ -13,10 +13,14 @@ import Torch
 
     static func close(_ found: Tensor?, _ wanted: Tensor?, _ tolerance: Float = 1e-4) throws -> Bool {
         guard let found, let wanted, found.shape == wanted.shape else { return false }
-        return zip(try found.floats(), try wanted.floats()).allSatisfy { abs($0 - $1) <= tolerance * max(1, abs($1)) }
+        return zip(try found.floats(), try wanted.floats()).allSatisfy {
+            abs($0 - $1) <= tolerance * max(1, abs($1))
+        }
     }
 
-    static func tensors(_ name: String) throws -> [String: Tensor] { try Checkpoint(opening: fixture(name)).tensors() }
+    static func tensors(_ name: String) throws -> [String: Tensor] {
+        try Checkpoint(opening: fixture(name)).tensors()
+    }
 
     static func bert() throws -> BERT {
         let folder = fixture("bert")
@@ -26,7 +30,8 @@ import Torch
         return bert
     }
 
-    @Test("BERT: every layer, the pooler and the input gradient equal the reference") func bertStates() throws {
+    @Test("BERT: every layer, the pooler and the input gradient equal the reference") func bertStates() throws
+    {
         let bert = try Self.bert()
         let expected = try Self.tensors("bert/expected.safetensors")
         let ids = try #require(expected["ids"])
@@ -79,7 +84,9 @@ import Torch
         #expect(error?.description.contains("31") == true && error?.description.contains("30") == true)
     }
 
-    @Test("BERT: an identity tap changes nothing, a replaced tensor reaches the output", arguments: TapSite.allCases)
+    @Test(
+        "BERT: an identity tap changes nothing, a replaced tensor reaches the output",
+        arguments: TapSite.allCases)
     func bertTaps(_ site: TapSite) throws {
         guard site != .finalNorm else { return }  // BERT norms after every block and has no last one
         let bert = try Self.bert()
@@ -95,7 +102,8 @@ import Torch
             }
         ).floats()
         #expect(same == plain && calls == 3)
-        let other = try bert(ids, mask: mask, tap: Tap([site]) { _, layer, x in layer == 1 ? try x * 0 : x }).floats()
+        let other = try bert(ids, mask: mask, tap: Tap([site]) { _, layer, x in layer == 1 ? try x * 0 : x })
+            .floats()
         #expect(other != plain)
     }
 
@@ -121,7 +129,9 @@ import Torch
         #expect(try Self.close(pixels.gradient(), expected["gradient"]))
     }
 
-    @Test("CLIP: every tap site is reached", arguments: TapSite.allCases) func clipTaps(_ site: TapSite) throws {
+    @Test("CLIP: every tap site is reached", arguments: TapSite.allCases) func clipTaps(_ site: TapSite)
+        throws
+    {
         let config = Self.fixture("clip/config.json")
         var tower = try CLIPVision(CLIPVisionConfiguration(JSON(contentsOf: config), source: config))
         try tower.load(CLIPVision.renamed(Self.tensors("clip/model.safetensors")), from: config)
@@ -139,7 +149,9 @@ import Torch
             (#"{"hidden_size":-1}"#, "-1"), (#"{"position_embedding_type":"relative_key"}"#, "relative_key"),
         ] {
             let json = try JSON(parsing: Array(text.utf8), source: "config.json")
-            let error = #expect(throws: VQAError.self) { _ = try BERTConfiguration(json, source: "config.json") }
+            let error = #expect(throws: VQAError.self) {
+                _ = try BERTConfiguration(json, source: "config.json")
+            }
             #expect(error?.description.contains(word) == true)
         }
     }

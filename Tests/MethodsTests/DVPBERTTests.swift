@@ -17,7 +17,8 @@ import Torch
     static func parameter(_ key: String, _ shape: [Int]) throws -> Tensor {
         let sum = key.utf8.reduce(0) { $0 + Int($1) } % 997
         let norms = ["LayerNorm", "layer_norm", "layernorm", ".ln_", "classifier.1."]
-        let isNorm = norms.contains { key.contains($0) } || key.hasSuffix("norm.weight") || key.hasSuffix("norm.bias")
+        let isNorm =
+            norms.contains { key.contains($0) } || key.hasSuffix("norm.weight") || key.hasSuffix("norm.bias")
         let aroundOne = shape.count == 1 && key.hasSuffix("weight") && isNorm
         let values = (0..<shape.reduce(1, *)).map { index in
             let wave = sin(0.7 * Double(index) + 0.01 * Double(sum))
@@ -52,7 +53,8 @@ import Torch
         }
         for block in ["transformer.resblocks.0.", "transformer.resblocks.1."] {
             for (name, out, input) in [
-                ("attn.in_proj_", 48, 16), ("attn.out_proj.", 16, 16), ("mlp.c_fc.", 64, 16), ("mlp.c_proj.", 16, 64),
+                ("attn.in_proj_", 48, 16), ("attn.out_proj.", 16, 16), ("mlp.c_fc.", 64, 16),
+                ("mlp.c_proj.", 16, 64),
             ] {
                 try put(block + name + "weight", [out, input])
                 try put(block + name + "bias", [out])
@@ -61,7 +63,8 @@ import Torch
                 for kind in ["weight", "bias"] { try put("\(block)\(name).\(kind)", [16]) }
             }
         }
-        let shape = try CLIPVisionConfiguration(openAI: CLIPVision.visualPart(of: weights), headSize: 8, source: "test")
+        let shape = try CLIPVisionConfiguration(
+            openAI: CLIPVision.visualPart(of: weights), headSize: 8, source: "test")
         var tower = try CLIPVision(shape)
         try tower.load(CLIPVision.renamed(weights), from: "test")
         let pixels = try Tensor((0..<384).map { Float(sin(0.05 * Double($0))) }, [2, 3, 8, 8])
@@ -93,7 +96,9 @@ import Torch
         return (values.reduce(0, +), values.reduce(0) { $0 + abs($1) })
     }
 
-    static func near(_ found: Double, _ wanted: Double) -> Bool { abs(found - wanted) <= 2e-5 * max(1, abs(wanted)) }
+    static func near(_ found: Double, _ wanted: Double) -> Bool {
+        abs(found - wanted) <= 2e-5 * max(1, abs(wanted))
+    }
 
     struct Row: Sendable {
         let layer: Int
@@ -108,27 +113,33 @@ import Torch
     static let table: [Row] = [
         Row(
             layer: 0, adapters: false, query: (2.933249, 24.853941), prompt: (0.711843, 29.427896),
-            feature: (0.874791, 23.712794, 0.789613, 0.232875), logits: (0.070559, 11.335067, -0.415362, 1.061978),
+            feature: (0.874791, 23.712794, 0.789613, 0.232875),
+            logits: (0.070559, 11.335067, -0.415362, 1.061978),
             loss: 5.657465),
         Row(
             layer: 1, adapters: false, query: (1.303632, 27.066719), prompt: (0.643603, 29.080137),
-            feature: (0.896809, 23.478662, 0.771828, 0.233820), logits: (0.072203, 11.278708, -0.402742, 1.049086),
+            feature: (0.896809, 23.478662, 0.771828, 0.233820),
+            logits: (0.072203, 11.278708, -0.402742, 1.049086),
             loss: 5.648151),
         Row(
             layer: 2, adapters: false, query: (0.987650, 25.208086), prompt: (0.474398, 28.149988),
-            feature: (0.953054, 23.347938, 0.770981, 0.218935), logits: (0.072332, 11.274297, -0.378466, 1.029993),
+            feature: (0.953054, 23.347938, 0.770981, 0.218935),
+            logits: (0.072332, 11.274297, -0.378466, 1.029993),
             loss: 5.641842),
         Row(
             layer: 0, adapters: true, query: (2.933249, 24.853941), prompt: (0.711843, 29.427896),
-            feature: (1.524737, 22.312291, 0.702086, 0.095766), logits: (0.079381, 11.032728, -0.135658, 0.830838),
+            feature: (1.524737, 22.312291, 0.702086, 0.095766),
+            logits: (0.079381, 11.032728, -0.135658, 0.830838),
             loss: 5.581244),
         Row(
             layer: 1, adapters: true, query: (1.615177, 26.481984), prompt: (0.921401, 30.496112),
-            feature: (1.551049, 22.569584, 0.663193, 0.105400), logits: (0.080926, 10.979752, -0.127599, 0.821750),
+            feature: (1.551049, 22.569584, 0.663193, 0.105400),
+            logits: (0.080926, 10.979752, -0.127599, 0.821750),
             loss: 5.575198),
         Row(
             layer: 2, adapters: true, query: (1.523589, 23.468102), prompt: (0.907513, 30.283490),
-            feature: (1.594282, 22.804989, 0.669849, 0.095824), logits: (0.081982, 10.943594, -0.114180, 0.809988),
+            feature: (1.594282, 22.804989, 0.669849, 0.095824),
+            logits: (0.081982, 10.943594, -0.114180, 0.809988),
             loss: 5.571084),
     ]
 
@@ -181,7 +192,9 @@ import Torch
             "bert_model.encoder.layer.0.attention.self.query.weight": 0.453625,
             "bert_model.encoder.layer.2.output.dense.weight": 5.638930,
         ]
-        for (key, value) in wanted { #expect(Self.near(found[key] ?? .nan, value), "\(key): \(found[key] ?? .nan)") }
+        for (key, value) in wanted {
+            #expect(Self.near(found[key] ?? .nan, value), "\(key): \(found[key] ?? .nan)")
+        }
         // The softmax does not see a constant added to every score.
         #expect((found["cross_attn.linear_k.bias"] ?? 1) < 1e-8)
     }
@@ -205,10 +218,14 @@ import Torch
         #expect(count { $0.hasPrefix("bert_model.") && DVPBERT.isTrained($0, settings) } == 36_864)
         #expect(count { DVPBERT.isTrained($0, settings) } == 11_953_977)
         let gqa = try DVPBERT(plain, visualSize: 768, classes: 1843, settings).parameters()
-        #expect(gqa.filter { $0.key.hasPrefix("vqa_classifier.") }.reduce(0) { $0 + $1.tensor.count } == 4_016_947)
+        #expect(
+            gqa.filter { $0.key.hasPrefix("vqa_classifier.") }.reduce(0) { $0 + $1.tensor.count } == 4_016_947
+        )
     }
 
-    @Test("a layer outside the model is refused", arguments: [-1, 3, 7]) func layerOutOfRange(_ layer: Int) throws {
+    @Test("a layer outside the model is refused", arguments: [-1, 3, 7]) func layerOutOfRange(_ layer: Int)
+        throws
+    {
         let error = #expect(throws: VQAError.self) { _ = try Self.model(layer, adapters: true) }
         #expect(error?.description.contains("use 0 to 2") == true)
     }
@@ -238,7 +255,8 @@ import Torch
         let visual = try Self.visual()
         let both = try model(ids, mask: mask, visual: visual).logits.selected(0, 1).floats()
         let alone = try model(
-            ids.sliced(0, 1, 2).sliced(1, 0, 4), mask: mask.sliced(0, 1, 2).sliced(1, 0, 4), visual: visual.sliced(0, 1, 2)
+            ids.sliced(0, 1, 2).sliced(1, 0, 4), mask: mask.sliced(0, 1, 2).sliced(1, 0, 4),
+            visual: visual.sliced(0, 1, 2)
         ).logits.floats()
         for (x, y) in zip(both, alone) { #expect(abs(x - y) < 1e-5) }
     }
@@ -252,7 +270,9 @@ import Torch
         }
         let plain = try Self.model(1, adapters: false)(ids, mask: mask, visual: visual).logits.floats()
         // Which kernel attends depends on what is recorded, so the last bits may differ.
-        for (x, y) in zip(try model(ids, mask: mask, visual: visual).logits.floats(), plain) { #expect(abs(x - y) < 1e-6) }
+        for (x, y) in zip(try model(ids, mask: mask, visual: visual).logits.floats(), plain) {
+            #expect(abs(x - y) < 1e-6)
+        }
     }
 
     @Test("without the merge the image cannot be seen") func zeroMerge() throws {
@@ -283,7 +303,8 @@ import Torch
         #expect(DVPBERT.isTrained("bert_model.encoder.layer.2.output.LayerNorm.weight", settings))
         #expect(!DVPBERT.isTrained("bert_model.embeddings.LayerNorm.weight", settings))
         let keys = try Self.model(2, adapters: true, .fixed).trainableParameters().map(\.key)
-        let adapters = Set(keys.filter { $0.hasPrefix("adapter_modules.") }.map { $0.split(separator: ".")[1] })
+        let adapters = Set(
+            keys.filter { $0.hasPrefix("adapter_modules.") }.map { $0.split(separator: ".")[1] })
         #expect(adapters == ["4", "5"])
     }
 }

@@ -36,7 +36,9 @@ import Testing
         #expect(throws: VQAError.self) { try writeFile("x", to: folder + "/none/file") }
     }
 
-    @Test("names from files stay inside their folder", arguments: ["", "/etc/passwd", "../x", "a/../../x", "a\0b"])
+    @Test(
+        "names from files stay inside their folder",
+        arguments: ["", "/etc/passwd", "../x", "a/../../x", "a\0b"])
     func escapes(_ name: String) { #expect(throws: VQAError.self) { _ = try path(name, inside: "data") } }
 
     @Test("ordinary names are joined") func inside() throws {
@@ -84,7 +86,10 @@ import Testing
             return random.next()
         }
         #expect(first(1, 2, 3, "a") == first(1, 2, 3, "a"))
-        let others = [first(2, 2, 3, "a"), first(1, 3, 3, "a"), first(1, 2, 4, "a"), first(1, 2, 3, "b"), first(1, 3, 2, "a")]
+        let others = [
+            first(2, 2, 3, "a"), first(1, 3, 3, "a"), first(1, 2, 4, "a"), first(1, 2, 3, "b"),
+            first(1, 3, 2, "a"),
+        ]
         #expect(Set(others + [first(1, 2, 3, "a")]).count == 6)
     }
 }

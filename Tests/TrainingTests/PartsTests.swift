@@ -59,12 +59,14 @@ import Training
     @Test("rows behind the index are dropped, an index behind the rows is refused") func torn() throws {
         let world = try TinyWorld(images: 1)
         defer { world.remove() }
-        let store = try FeatureStore(folder: world.folder + "/s", name: "s", fingerprint: "f", rowShape: [1, 2])
+        let store = try FeatureStore(
+            folder: world.folder + "/s", name: "s", fingerprint: "f", rowShape: [1, 2])
         try store.fill(["a", "b"], batch: 8) { try Self.rows($0) }
         let data = try #require(try filesEnding(".features", in: world.folder + "/s").first)
         let extended = try AppendingFile(data, keeping: 16)
         try [UInt8](repeating: 7, count: 5).withUnsafeBytes { try extended.append($0) }
-        let reopened = try FeatureStore(folder: world.folder + "/s", name: "s", fingerprint: "f", rowShape: [1, 2])
+        let reopened = try FeatureStore(
+            folder: world.folder + "/s", name: "s", fingerprint: "f", rowShape: [1, 2])
         try reopened.fill(["a", "b", "c"], batch: 8) { try Self.rows($0) }
         #expect(try reopened.tensor().floats() == [0, 0.5, 1, 1.5, 2, 2.5])
         _ = try AppendingFile(data, keeping: 8)
@@ -80,10 +82,12 @@ import Training
         try prepareAhead(50, ahead: 4, prepare: { $0 * $0 }, consume: { seen.append($0 + $1) })
         #expect(seen == (0..<50).map { $0 + $0 * $0 })
         #expect(throws: VQAError.self) {
-            try prepareAhead(10, prepare: { index in
-                if index == 5 { throw VQAError("no", because: "five") }
-                return index
-            }, consume: { _, _ in })
+            try prepareAhead(
+                10,
+                prepare: { index in
+                    if index == 5 { throw VQAError("no", because: "five") }
+                    return index
+                }, consume: { _, _ in })
         }
     }
 }

@@ -37,16 +37,20 @@ struct TinyWorld {
         let path = folder + "/bert"
         try makeFolder(path)
         let words = [
-            "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "what", "color", "is", "it", "?", "red", "green", "blue",
+            "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "what", "color", "is", "it", "?", "red", "green",
+            "blue",
             "there", "a", "shape", "the", "image", "in",
         ]
         let config: JSON = [
-            "model_type": "bert", "vocab_size": .integer(words.count), "hidden_size": 24, "num_hidden_layers": 3,
+            "model_type": "bert", "vocab_size": .integer(words.count), "hidden_size": 24,
+            "num_hidden_layers": 3,
             "num_attention_heads": 3, "intermediate_size": 40, "max_position_embeddings": 24,
         ]
         try writeFile(config.text(), to: path + "/config.json")
         try writeFile(words.joined(separator: "\n") + "\n", to: path + "/vocab.txt")
-        try writeFile(#"{"tokenizer_class": "BertTokenizer", "do_lower_case": true}"#, to: path + "/tokenizer_config.json")
+        try writeFile(
+            #"{"tokenizer_class": "BertTokenizer", "do_lower_case": true}"#,
+            to: path + "/tokenizer_config.json")
         var configuration = try BERTConfiguration(config, source: "test")
         configuration.hasPooler = false
         var bert = try BERT(configuration)
@@ -62,8 +66,10 @@ struct TinyWorld {
         let path = folder + "/clip"
         try makeFolder(path)
         let config: JSON = [
-            "model_type": "clip_vision_model", "hidden_size": 20, "num_hidden_layers": 2, "num_attention_heads": 2,
-            "intermediate_size": 30, "image_size": 16, "patch_size": 8, "projection_dim": 6, "hidden_act": "quick_gelu",
+            "model_type": "clip_vision_model", "hidden_size": 20, "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 30, "image_size": 16, "patch_size": 8, "projection_dim": 6,
+            "hidden_act": "quick_gelu",
         ]
         try writeFile(config.text(), to: path + "/config.json")
         try writeFile(
@@ -82,13 +88,17 @@ struct TinyWorld {
         for index in 0..<images {
             let color = TinyWorld.colors[index % 3]
             let pixels = (0..<20 * 20).flatMap { _ in
-                [color.rgb.0, color.rgb.1, color.rgb.2].map { UInt8(clamping: Int($0) + Int.random(in: -15...15, using: &random)) }
+                [color.rgb.0, color.rgb.1, color.rgb.2].map {
+                    UInt8(clamping: Int($0) + Int.random(in: -15...15, using: &random))
+                }
             }
             try Image(width: 20, height: 20, pixels: pixels).writePNG(to: "\(path)/\(index).png")
             let split = index % 4 == 3 ? "test" : "train"
             rows.append("\(index).png,what color is it?,\(color.name),\(split)")
             for other in TinyWorld.colors {
-                rows.append("\(index).png,is there a \(other.name) shape in the image?,\(other.name == color.name ? "yes" : "no"),\(split)")
+                rows.append(
+                    "\(index).png,is there a \(other.name) shape in the image?,\(other.name == color.name ? "yes" : "no"),\(split)"
+                )
             }
         }
         try writeFile(rows.joined(separator: "\n") + "\n", to: path + "/data.csv")
@@ -112,7 +122,8 @@ struct TinyWorld {
             precision: float32
             threads: 1
             """
-        return try TrainingConfiguration(ConfigurationSource(yaml: yaml, name: "tiny.yaml", overrides: overrides))
+        return try TrainingConfiguration(
+            ConfigurationSource(yaml: yaml, name: "tiny.yaml", overrides: overrides))
     }
 
     /// Trains in `name` below the folder.
@@ -122,7 +133,8 @@ struct TinyWorld {
         var asked = 0
         let run = TrainingRun(try configuration(overrides)) { _ in }
         return try run.run(
-            resume: resume ? "\(folder)/\(name)" : nil, output: resume ? nil : "\(folder)/\(name)", command: ["vqa", "train"]
+            resume: resume ? "\(folder)/\(name)" : nil, output: resume ? nil : "\(folder)/\(name)",
+            command: ["vqa", "train"]
         ) {
             asked += 1
             return steps.map { asked > $0 } ?? false

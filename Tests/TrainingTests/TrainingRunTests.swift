@@ -17,12 +17,16 @@ import Training
         // Frozen random models: well above the 50 % of yes and no by chance is enough here.
         #expect(outcome.scores.overall > (outcome.baselines.first?.scores.overall ?? 100))
         let folder = outcome.folder
-        for name in ["config.yaml", "run.json", "metrics.jsonl", "scores.json", "report.html", "predictions.jsonl"] {
+        for name in [
+            "config.yaml", "run.json", "metrics.jsonl", "scores.json", "report.html", "predictions.jsonl",
+        ] {
             #expect(fileExists("\(folder)/\(name)"), "\(name)")
         }
         let lines = try readJSONLines("\(folder)/metrics.jsonl")
         #expect(lines.count == outcome.record.trainInfo.steps)
-        #expect(lines.allSatisfy { $0["loss"]?.double?.isFinite == true && $0["lr"] != nil && $0["epoch"] != nil })
+        #expect(
+            lines.allSatisfy { $0["loss"]?.double?.isFinite == true && $0["lr"] != nil && $0["epoch"] != nil }
+        )
 
         let model = try AdaptedModel(adapter: "\(folder)/adapter")
         let answers = try model.answers(image: "\(world.folder)/data/3.png", question: "what color is it?")
@@ -32,13 +36,17 @@ import Training
         #expect(answers.map(\.text).contains("red"))
     }
 
-    @Test("interrupted anywhere, a resumed run gives the same losses and the same adapter", arguments: [1, 5, 7, 13])
+    @Test(
+        "interrupted anywhere, a resumed run gives the same losses and the same adapter",
+        arguments: [1, 5, 7, 13])
     func resume(_ steps: Int) throws {
         let world = try TinyWorld()
         defer { world.remove() }
         let settings = ["drop_rate=0.1", "baselines=false"]
         let whole = try world.train("whole", settings)
-        let error = #expect(throws: VQAError.self) { _ = try world.train("parts", settings, stopAfter: steps) }
+        let error = #expect(throws: VQAError.self) {
+            _ = try world.train("parts", settings, stopAfter: steps)
+        }
         #expect(error?.kind == .failure && error?.description.contains("--resume") == true)
         let resumed = try world.train("parts", settings, resume: true)
         #expect(
@@ -79,7 +87,8 @@ import Training
         let world = try TinyWorld()
         defer { world.remove() }
         let outcome = try world.train(
-            "run", ["preset=\(preset)", "use_adapter=false", "max_epoch=1", "batch_size=8", "baselines=false"])
+            "run",
+            ["preset=\(preset)", "use_adapter=false", "max_epoch=1", "batch_size=8", "baselines=false"])
         #expect(outcome.record.trainInfo.trainableParameters == outcome.record.trainInfo.totalParameters)
     }
 
@@ -105,11 +114,14 @@ import Training
         var file = try AtomicFile(path)
         try bytes.withUnsafeBytes { try file.write($0) }
         try file.commit()
-        let error = #expect(throws: VQAError.self) { _ = try AdaptedModel(adapter: "\(outcome.folder)/adapter") }
+        let error = #expect(throws: VQAError.self) {
+            _ = try AdaptedModel(adapter: "\(outcome.folder)/adapter")
+        }
         #expect(error?.description.contains("other weights") == true)
     }
 
-    @Test("an evaluation goes on where it was interrupted, and the batch size does not matter") func evaluation() throws {
+    @Test("an evaluation goes on where it was interrupted, and the batch size does not matter")
+    func evaluation() throws {
         let world = try TinyWorld()
         defer { world.remove() }
         let outcome = try world.train("run", ["baselines=false"])
@@ -133,10 +145,15 @@ import Training
         try writeFile("not an image", to: "\(world.folder)/data/0.png")
         var error = #expect(throws: VQAError.self) { _ = try world.train("broken") }
         #expect(error?.description.contains("0.png") == true)
-        let outcome = try world.train("skipping", ["broken_image_share=0.2", "baselines=false", "max_steps=2"])
+        let outcome = try world.train(
+            "skipping", ["broken_image_share=0.2", "baselines=false", "max_steps=2"])
         #expect(outcome.record.trainInfo.steps == 2)
-        error = #expect(throws: VQAError.self) { _ = try world.train("split", ["train_split=nowhere", "broken_image_share=0.2"]) }
-        error = #expect(throws: VQAError.self) { _ = try world.train("layer", ["insert_layer=3", "broken_image_share=0.2"]) }
+        error = #expect(throws: VQAError.self) {
+            _ = try world.train("split", ["train_split=nowhere", "broken_image_share=0.2"])
+        }
+        error = #expect(throws: VQAError.self) {
+            _ = try world.train("layer", ["insert_layer=3", "broken_image_share=0.2"])
+        }
         #expect(error?.description.contains("use 0 to 2") == true)
         #expect(throws: ConfigurationProblems.self) { _ = try world.configuration(["insert_leyer=1"]) }
     }
@@ -147,7 +164,8 @@ import Training
         let released = try world.configuration(["preset=released"])
         #expect(released.headRateScale == 10 && released.decay == .linear)
         #expect(released.optimizer == .adamWOriginal(beta2: 0.98))
-        #expect(!released.dvp.hasVisualNorm && !released.dvp.freezesBelowInsertion && !released.dvp.usesAdapters)
+        #expect(
+            !released.dvp.hasVisualNorm && !released.dvp.freezesBelowInsertion && !released.dvp.usesAdapters)
         let fixed = try world.configuration()
         #expect(fixed.dvp.hasVisualNorm && fixed.dvp.freezesBelowInsertion && fixed.dvp.usesAdapters)
         #expect(fixed.decay == .cosine && fixed.optimizer == .adamW())

@@ -112,18 +112,19 @@ install_libraries() {
 
 # The packages that Package.swift names, so that building and testing need no network.
 fetch_swift_packages() {
-    local name names missing='' log=$deps/swift.log
-    names=$(sed -n 's|.*\.package(url: ".*/\([^"/]*\)".*|\1|p' Package.swift)
-    for name in $names; do
+    local name names='' missing='' log=$deps/swift.log
+    # shellcheck disable=SC2013 # no blanks in the name of a repository
+    for name in $(sed -n 's|.*\.package(url: ".*/\([^"/]*\)".*|\1|p' Package.swift); do
+        names="$names $name"
         [ -d ".build/checkouts/$name" ] || missing="$missing $name"
     done
     if [ -n "$missing" ]; then
         begin_changes
         say swift "fetching$missing"
         swift package resolve >"$log" 2>&1 ||
-            fail "Swift packages: $(grep -m 1 -E 'error|fatal' "$log" | cut -c 1-300) (all of it: $log)"
+            fail "Swift packages: $(grep -E '^ *(error|fatal)' "$log" | tail -n 1 | sed 's/^ *//' | cut -c 1-300) (all of it: $log)"
     fi
-    say swift "packages $(printf %s "$names" | tr '\n' ' ')are in .build"
+    say swift "packages:$names"
 }
 
 # --- Wheels, by pip into a folder of their own
@@ -145,7 +146,7 @@ fetch() {
         "$python" -m pip install "$quiet" --no-input --no-compile --only-binary :all: --retries 2 \
         --target "$folder" "$@" 2>"$log" && return
     if grep -q 'DO NOT MATCH THE HASHES' "$log"; then
-        fail "$what: checksum mismatch: $(grep -E 'Expected|Got' "$log" | tr -s ' \n' ' '); the file is not the pinned one"
+        fail "$what: checksum mismatch: the file is not the pinned one:$(grep -E 'Expected|Got' "$log" | tr -s ' \n' ' ')"
     elif grep -qE 'connection broken|Max retries|ConnectTimeout|Could not fetch URL' "$log"; then
         fail "$what: no network: pip cannot reach the package index; connect, or look at $log"
     fi

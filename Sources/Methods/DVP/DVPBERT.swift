@@ -60,7 +60,8 @@ public struct DVPBERT: Module {
     public init(_ bert: BERTConfiguration, visualSize: Int, classes: Int, _ settings: DVPSettings) throws {
         guard (0..<bert.layers).contains(settings.insertLayer) else {
             throw VQAError(
-                "cannot build DVP", at: "insert_layer", because: "\(settings.insertLayer) is not a layer of this model",
+                "cannot build DVP", at: "insert_layer",
+                because: "\(settings.insertLayer) is not a layer of this model",
                 remedy: "use 0 to \(bert.layers - 1)")
         }
         guard bert.hiddenSize % settings.heads == 0 else {
@@ -69,7 +70,8 @@ public struct DVPBERT: Module {
                 because: "the model's width \(bert.hiddenSize) is not a multiple of \(settings.heads)")
         }
         guard visualSize > 0, classes > 0, settings.adapterReduction > 0 else {
-            throw VQAError("cannot build DVP", because: "the visual width, answers and reduction must be positive")
+            throw VQAError(
+                "cannot build DVP", because: "the visual width, answers and reduction must be positive")
         }
         self.settings = settings
         var plain = bert
@@ -82,7 +84,8 @@ public struct DVPBERT: Module {
             textSize: size, visualSize: visualSize, innerSize: size, heads: settings.heads)
         let adapted = settings.usesAdapters ? bert.layers - DVPBERT.firstAdapterLayer(settings) : 0
         adapters = try (0..<2 * adapted).map { _ in
-            try BottleneckAdapter(size, bottleneck: max(1, size / settings.adapterReduction), start: settings.adapterStart)
+            try BottleneckAdapter(
+                size, bottleneck: max(1, size / settings.adapterReduction), start: settings.adapterStart)
         }
         classifier = try AnswerClassifier(size, hidden: 2 * size, classes: classes)
     }
@@ -111,7 +114,8 @@ public struct DVPBERT: Module {
         guard key.hasPrefix("bert_model.") else { return true }
         guard settings.usesAdapters else { return true }
         let parts = key.split(separator: ".")
-        guard key.contains("LayerNorm"), parts.count > 3, parts[1] == "encoder", let layer = Int(parts[3]) else {
+        guard key.contains("LayerNorm"), parts.count > 3, parts[1] == "encoder", let layer = Int(parts[3])
+        else {
             return false
         }
         return layer >= firstAdapterLayer(settings)
@@ -125,7 +129,8 @@ public struct DVPBERT: Module {
     /// The hidden states at the input of layer K: ids and mask [B, L] → [B, L, D].
     public func lower(_ ids: Tensor, mask: Tensor, dropout: Double = 0) throws -> Tensor {
         try bert.encode(
-            bert.embeddings(ids, dropout: dropout), mask: mask, layers: 0..<settings.insertLayer, dropout: dropout,
+            bert.embeddings(ids, dropout: dropout), mask: mask, layers: 0..<settings.insertLayer,
+            dropout: dropout,
             tap: tap())
     }
 
@@ -135,22 +140,28 @@ public struct DVPBERT: Module {
     ///   - hidden: [B, L, D].
     ///   - mask: [B, L], true at real tokens.
     ///   - visual: [B, N, V].
-    public func upper(_ hidden: Tensor, mask: Tensor, visual: Tensor, dropout: Double = 0) throws -> DVPOutput {
+    public func upper(_ hidden: Tensor, mask: Tensor, visual: Tensor, dropout: Double = 0) throws -> DVPOutput
+    {
         let query = try hidden.sliced(1, 0, 1)  // [B, 1, D]: [CLS] as it stands at layer K
-        let prompt = try attention(query, visual: visualNorm.map { try $0(visual) } ?? visual, dropout: dropout)
+        let prompt = try attention(
+            query, visual: visualNorm.map { try $0(visual) } ?? visual, dropout: dropout)
         let types = typeEmbedding.weight
         let joined = try Tensor.concatenated(
             [prompt + types.selected(0, 1), hidden + types.selected(0, 0)], 1)  // [B, 1 + L, D], prompt first
         let visible = try Tensor.concatenated([.ones([mask.shape[0], 1], .bool), mask.to(.bool)], 1)
         let range = settings.insertLayer..<bert.layers.count
         // [CLS], behind the prompt, is all that the head reads.
-        let feature = try bert.encode(joined, mask: visible, layers: range, only: 1, dropout: dropout, tap: tap())
-            .selected(1, 0)  // [B, D]
+        let feature = try bert.encode(
+            joined, mask: visible, layers: range, only: 1, dropout: dropout, tap: tap()
+        )
+        .selected(1, 0)  // [B, D]
         return DVPOutput(query: query, prompt: prompt, feature: feature, logits: try classifier(feature))
     }
 
     /// The whole model.
-    public func callAsFunction(_ ids: Tensor, mask: Tensor, visual: Tensor, dropout: Double = 0) throws -> DVPOutput {
+    public func callAsFunction(_ ids: Tensor, mask: Tensor, visual: Tensor, dropout: Double = 0) throws
+        -> DVPOutput
+    {
         try upper(lower(ids, mask: mask, dropout: dropout), mask: mask, visual: visual, dropout: dropout)
     }
 

@@ -22,7 +22,8 @@ public final class DVPLearner: Learner {
     ///   - precision: of the matrix products.
     ///   - cachesLower: compute the layers below the prompt once a question, when they are frozen.
     public init(
-        _ model: DVPBERT, _ data: DVPData, visual: Tensor, classes: Int, precision: DType, cachesLower: Bool = true
+        _ model: DVPBERT, _ data: DVPData, visual: Tensor, classes: Int, precision: DType,
+        cachesLower: Bool = true
     ) {
         self.model = model
         self.data = data
@@ -41,9 +42,14 @@ public final class DVPLearner: Learner {
     /// The release's four groups: the head learns faster, and biases and norms are not decayed (the head's own norm is,
     /// by its name).
     public func groups(decay: Double, headRateScale: Double) throws -> [ParameterGroup] {
-        let plain = ["bias", "LayerNorm.weight", "norm.weight", "norm1.weight", "norm2.weight", "layernorm.weight"]
+        let plain = [
+            "bias", "LayerNorm.weight", "norm.weight", "norm1.weight", "norm2.weight", "layernorm.weight",
+        ]
         var groups = [(head: false, decays: true), (false, false), (true, true), (true, false)].map { kind in
-            (kind, ParameterGroup([], rateScale: kind.head ? headRateScale : 1, decay: kind.decays ? decay : 0))
+            (
+                kind,
+                ParameterGroup([], rateScale: kind.head ? headRateScale : 1, decay: kind.decays ? decay : 0)
+            )
         }
         for parameter in try trained() {
             let head = parameter.key.contains("vqa_classifier")

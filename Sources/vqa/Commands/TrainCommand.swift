@@ -54,7 +54,7 @@ struct TrainCommand: ParsableCommand {
         }
         Interrupt.listen()
         let outcome = try run.run(
-            resume: resume, output: output, command: ["vqa"] + CommandLine.arguments.dropFirst(),
+            resume: resume, output: output, command: CommandLine.arguments,
             shouldStop: { Interrupt.isRequested })
         try json ? Output.print(outcome.json, indented: true) : Output.print(outcome.text)
     }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Backbones
+import Runs
 import Support
 import Tasks
 import Training
@@ -7,7 +8,7 @@ import Training
 struct ValidateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "validate",
-        abstract: "Finds every problem of data or a model before a run.",
+        abstract: "Finds every problem of data, a configuration or a model before a run.",
         discussion: """
             Exit code 2 means that a run would stop.
 
@@ -15,7 +16,7 @@ struct ValidateCommand: ParsableCommand {
 
               vqa validate model minilm
             """,
-        subcommands: [ValidateDataCommand.self, ValidateModelCommand.self])
+        subcommands: [ValidateDataCommand.self, ValidateConfigCommand.self, ValidateModelCommand.self])
 }
 
 struct ValidateDataCommand: ParsableCommand {
@@ -74,6 +75,29 @@ struct ValidateDataCommand: ParsableCommand {
             for report in reports { try Output.print(report.lines) }
         }
         if reports.contains(where: \.isFatal) { throw ExitCode(VQAError.Kind.badInput.rawValue) }
+    }
+}
+
+struct ValidateConfigCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "config",
+        abstract: "Reads a configuration and reports all its problems, each with its line.",
+        discussion: """
+            Example:
+
+              vqa validate config Examples/easy-vqa-dvp-bert.yaml insert_layer=5
+            """)
+
+    @Argument(help: ArgumentHelp("The configuration, YAML.", valueName: "config.yaml"))
+    var file: String
+
+    @Argument(help: ArgumentHelp("Settings that override the file.", valueName: "key=value"))
+    var overrides: [String] = []
+
+    func run() throws {
+        let configuration = try TrainingConfiguration(ConfigurationSource(file: file, overrides: overrides))
+        let given = configuration.resolved.entries.count { !$0.isDefault }
+        try Output.print("\(file): no problem found; \(given) settings given, the others are defaults")
     }
 }
 

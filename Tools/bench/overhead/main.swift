@@ -2,9 +2,9 @@
 // difference.
 import Torch
 
-/// Nanoseconds of one call of `body`: the best of several rounds, because noise only adds.
+/// Nanoseconds of one call of `body`: the best of many short rounds, because noise only adds.
 func nanoseconds(_ body: () throws -> Void) rethrows -> Double {
-    let (rounds, calls) = (15, 20_000)
+    let (rounds, calls) = (1500, 200)
     var best = Double.infinity
     let clock = ContinuousClock()
     for _ in 0..<rounds {
