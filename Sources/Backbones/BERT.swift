@@ -3,16 +3,26 @@ import Torch
 
 /// The shape of a BERT encoder, as `config.json` gives it.
 public struct BERTConfiguration: Sendable, Equatable {
+    /// `vocab_size`: rows of the word table.
     public var vocabularySize = 30522
+    /// `hidden_size`: width D of a token.
     public var hiddenSize = 768
+    /// `num_hidden_layers`
     public var layers = 12
+    /// `num_attention_heads`: a divisor of the width.
     public var heads = 12
+    /// `intermediate_size`: width of the feed-forward part.
     public var intermediateSize = 3072
+    /// `max_position_embeddings`: tokens of the longest text.
     public var positions = 512
+    /// `type_vocab_size`: rows of the segment table.
     public var segments = 2
+    /// `layer_norm_eps`
     public var normEpsilon = 1e-12
+    /// Whether the checkpoint has the map that ``BERT/pooled(_:)`` computes.
     public var hasPooler = true
 
+    /// The shape of `bert-base-uncased`.
     public init() {}
 
     /// Reads the keys of the reference's `BertConfig`; refuses what this implementation does not compute.
@@ -52,11 +62,16 @@ public struct BERTConfiguration: Sendable, Equatable {
 ///
 /// Legend: B batch, T tokens, D hidden size, H heads.
 public struct BERT: Module {
+    /// The shape it was built with.
     public let configuration: BERTConfiguration
+    /// From ids to the input of layer 0.
     public var embeddings: BERTEmbeddings
+    /// The encoder, from the input upwards.
     public var layers: [BERTLayer]
+    /// [D, D], nil when the checkpoint has none.
     public var pooler: Linear?
 
+    /// A model without weights, on the meta device.
     public init(_ configuration: BERTConfiguration) throws {
         self.configuration = configuration
         embeddings = try BERTEmbeddings(configuration)
@@ -65,6 +80,7 @@ public struct BERT: Module {
         pooler = configuration.hasPooler ? try Linear(size, size, .bert) : nil
     }
 
+    /// Lists embeddings, encoder.layer.0 and on, and pooler.dense when there is one.
     public mutating func visit(_ visitor: ParameterVisitor) throws {
         try visitor("embeddings", &embeddings)
         try visitor("encoder.layer", &layers)
@@ -133,9 +149,13 @@ extension (Initialization, Initialization)? {
 
 /// Word, position and segment tables, summed and normalised.
 public struct BERTEmbeddings: Module {
+    /// [vocabulary, D]
     public var word: Embedding
+    /// [positions, D]
     public var position: Embedding
+    /// [segments, D]
     public var segment: Embedding
+    /// Over D, after the sum.
     public var norm: LayerNorm
 
     init(_ configuration: BERTConfiguration) throws {
@@ -146,6 +166,7 @@ public struct BERTEmbeddings: Module {
         norm = try LayerNorm(size, epsilon: configuration.normEpsilon)
     }
 
+    /// Lists word_embeddings, position_embeddings, token_type_embeddings and LayerNorm.
     public mutating func visit(_ visitor: ParameterVisitor) throws {
         try visitor("word_embeddings", &word)
         try visitor("position_embeddings", &position)
@@ -164,13 +185,21 @@ public struct BERTEmbeddings: Module {
 
 /// One encoder layer: attention, then feed-forward, each with residual sum and norm after it.
 public struct BERTLayer: Module {
+    /// attention.self.query, D → D.
     public var query: Linear
+    /// attention.self.key, D → D.
     public var key: Linear
+    /// attention.self.value, D → D.
     public var value: Linear
+    /// attention.output.dense, D → D, on the joined heads.
     public var attentionOutput: Linear
+    /// attention.output.LayerNorm, after the first residual sum.
     public var attentionNorm: LayerNorm
+    /// intermediate.dense, D → intermediate size.
     public var intermediate: Linear
+    /// output.dense, intermediate size → D.
     public var output: Linear
+    /// output.LayerNorm, after the second residual sum.
     public var outputNorm: LayerNorm
     private let heads: Int
 
@@ -187,6 +216,7 @@ public struct BERTLayer: Module {
         heads = configuration.heads
     }
 
+    /// Lists attention.self and attention.output, then intermediate and output, norms included.
     public mutating func visit(_ visitor: ParameterVisitor) throws {
         try visitor("attention.self.query", &query)
         try visitor("attention.self.key", &key)

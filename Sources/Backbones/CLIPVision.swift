@@ -3,20 +3,29 @@ import Torch
 
 /// The shape of a CLIP image tower.
 public struct CLIPVisionConfiguration: Sendable, Equatable {
+    /// Side of the square input, in pixels.
     public var imageSize = 224
+    /// Side of a patch, in pixels; a divisor of the image size.
     public var patchSize = 16
+    /// Width D of a token.
     public var hiddenSize = 768
+    /// Number of blocks.
     public var layers = 12
+    /// Attention heads, a divisor of the width.
     public var heads = 12
+    /// Width of the feed-forward part.
     public var intermediateSize = 3072
     /// Width of the joint space, 0 for a checkpoint without the projection.
     public var projectionSize = 512
+    /// Added to the variance in every layer norm.
     public var normEpsilon = 1e-5
     /// QuickGELU in OpenAI's weights, exact GELU in some later ones.
     public var activation = Activation.quickGelu
 
+    /// The function of the feed-forward part, under its name in `config.json`.
     public enum Activation: String, Sendable { case quickGelu = "quick_gelu", gelu }
 
+    /// The shape of ViT-B/16.
     public init() {}
 
     /// Reads a `CLIPVisionConfig`, alone or as `vision_config` of a `CLIPConfig`.
@@ -87,6 +96,7 @@ public struct CLIPVisionConfiguration: Sendable, Equatable {
 ///
 /// Legend: B batch, N tokens (class token first, then patches row by row), D width, H heads.
 public struct CLIPVision: Module {
+    /// The shape it was built with.
     public let configuration: CLIPVisionConfiguration
     private var classEmbedding: Tensor
     private var patches: Convolution
@@ -96,6 +106,7 @@ public struct CLIPVision: Module {
     private var postNorm: LayerNorm
     private var projection: Linear?
 
+    /// A tower without weights, on the meta device.
     public init(_ configuration: CLIPVisionConfiguration) throws {
         self.configuration = configuration
         let size = configuration.hiddenSize
@@ -113,6 +124,7 @@ public struct CLIPVision: Module {
             ? try Linear(size, configuration.projectionSize, bias: false) : nil
     }
 
+    /// Lists vision_model, from its embeddings to post_layernorm, and visual_projection when there is one.
     public mutating func visit(_ visitor: ParameterVisitor) throws {
         let deviation = 1 / Double(configuration.hiddenSize).squareRoot()
         try visitor("vision_model.embeddings.class_embedding", &classEmbedding, .normal(deviation: deviation))

@@ -6,7 +6,9 @@ import Torch
 ///
 /// Input [B, 3, H, W] with (x − 127) / 128; the grid has ⌈H/32⌉ × ⌈W/32⌉ cells of 1280 features.
 public struct EfficientNetLite: Module {
+    /// Width of a cell of the grid.
     public static let featureSize = 1280
+    /// The classes of ImageNet-1k.
     public static let classes = 1000
 
     private var stem: Convolution
@@ -23,6 +25,7 @@ public struct EfficientNetLite: Module {
     ]
     static let normEpsilon = 1e-3
 
+    /// A network without weights, on the meta device.
     public init() throws {
         stem = try Convolution(3, 32, kernel: 3, stride: 2, bias: false)
         stemNorm = try BatchNorm(32, epsilon: Self.normEpsilon)
@@ -42,6 +45,7 @@ public struct EfficientNetLite: Module {
         classifier = try Linear(Self.featureSize, Self.classes)
     }
 
+    /// Lists _conv_stem, _bn0, _blocks, _conv_head, _bn1 and _fc.
     public mutating func visit(_ visitor: ParameterVisitor) throws {
         try visitor("_conv_stem", &stem)
         try visitor("_bn0", &stemNorm)

@@ -29,18 +29,17 @@ public enum ModelLibrary {
     public static let easyVQA = Entry(
         name: "easy-vqa", summary: "easy-VQA, the data of the first run", path: "easy_vqa/data")
 
-    /// The file or folder of a model: `name` itself when it names something that exists, otherwise that of the
-    /// embedded model with this short name.
+    /// The file or folder of a model: `name` itself when it names something that exists, otherwise that of
+    /// the embedded model with this short name.
     ///
     /// - Throws: `VQAError` with the nearest short name, or with how to fetch a model that is not there yet.
     public static func locate(_ name: String) throws -> String {
         if fileExists(name) { return name }
         guard let entry = embedded.first(where: { $0.name == name.lowercased() }) else {
             let names = embedded.map(\.name)
+            let others = name.contains("/") ? "" : ", and no short name (\(names.joined(separator: ", ")))"
             throw VQAError(
-                "cannot find the model", at: name,
-                because:
-                    "it is no file or folder, and the short names are \(names.joined(separator: ", "))",
+                "cannot find the model", at: name, because: "it is no file or folder" + others,
                 remedy: nearestMatch(to: name, in: names).map { "did you mean '\($0)'?" })
         }
         return try locate(entry, what: "cannot find the model")

@@ -5,11 +5,15 @@ import Torch
 
 /// A frozen BERT as it lies on disk: shape, weights still mapped, tokenizer.
 public struct TextEncoder {
+    /// The shape in `config.json`, with a pooler only where there are weights for it.
     public let configuration: BERTConfiguration
     /// Keys of ``BERT``, mapped.
     public let weights: [String: Tensor]
+    /// The tokenizer of the same folder.
     public let tokenizer: Tokenizer
+    /// The short name or path it was opened by.
     public let name: String
+    /// The folder that the name led to.
     public let path: String
     /// The SHA-256 of the weights.
     public let weightsHash: String

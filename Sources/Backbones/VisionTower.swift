@@ -11,6 +11,7 @@ public struct VisionTower {
     }
 
     private let model: Model
+    /// Turns a decoded image into the input of the network.
     public let processor: ImageProcessor
     /// Pixels, [height, width], of every input.
     public let imageSize: (height: Int, width: Int)

@@ -16,6 +16,7 @@ public struct CounterRandom: RandomNumberGenerator, Sendable {
         }
     }
 
+    /// The next 64 bits of this stream; each call moves the counter on by one step.
     public mutating func next() -> UInt64 {
         state &+= 0x9e37_79b9_7f4a_7c15
         return CounterRandom.mix(state)

@@ -24,9 +24,12 @@ public func readFile(_ path: String, limit: Int) throws -> [UInt8] {
 public final class MappedFile: @unchecked Sendable {
     /// The whole file. Valid while this object lives.
     public let bytes: UnsafeRawBufferPointer
+    /// The name it was opened by, for errors.
     public let path: String
+    /// Its size in bytes.
     public var count: Int { bytes.count }
 
+    /// Maps a regular file, read-only; an empty one has no bytes. Throws when it cannot be opened or is no file.
     public init(_ path: String) throws {
         self.path = path
         // Not blocking: opening a pipe would wait for a writer.
@@ -65,6 +68,7 @@ public struct AtomicFile: ~Copyable {
     private let temporary: String
     private let descriptor: Int32
 
+    /// Starts a temporary file in the folder of `destination`; throws when that folder cannot be written.
     public init(_ destination: String) throws {
         self.destination = destination
         temporary = "\(destination).\(getpid()).\(UInt32.random(in: 0 ... .max)).tmp"
@@ -204,6 +208,7 @@ public final class AppendingFile {
     private let descriptor: Int32
     private let path: String
 
+    /// Opens or makes the file and cuts it to `keeping` bytes.
     public init(_ path: String, keeping: Int) throws {
         self.path = path
         descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o644)
@@ -219,6 +224,7 @@ public final class AppendingFile {
 
     deinit { close(descriptor) }
 
+    /// Writes `bytes` at the end; on the disk only after ``flush()``.
     public func append(_ bytes: UnsafeRawBufferPointer) throws {
         try writeAll(bytes, to: descriptor, path: path)
     }

@@ -11,9 +11,12 @@ public enum JSON: Sendable, Equatable {
 
     /// A key of an object with its value.
     public struct Member: Sendable, Equatable {
+        /// The name, with its escapes resolved.
         public let key: String
+        /// What stands after the colon.
         public let value: JSON
 
+        /// Pairs the two.
         public init(_ key: String, _ value: JSON) {
             self.key = key
             self.value = value
@@ -83,10 +86,15 @@ public enum JSON: Sendable, Equatable {
         return members.first { $0.key == key }?.value
     }
 
+    /// The text of a string, nil for every other kind.
     public var string: String? { if case .string(let value) = self { value } else { nil } }
+    /// The truth value of `true` or `false`, nil for every other kind.
     public var bool: Bool? { if case .bool(let value) = self { value } else { nil } }
+    /// An integer of at most 64 bits, nil for every other value, `1.0` included.
     public var integer: Int? { if case .integer(let value) = self { value } else { nil } }
+    /// The elements of an array, nil for every other kind.
     public var array: [JSON]? { if case .array(let value) = self { value } else { nil } }
+    /// The members of an object in their order, nil for every other kind.
     public var members: [Member]? { if case .object(let value) = self { value } else { nil } }
     /// Any number, integers included.
     public var double: Double? {
@@ -96,6 +104,7 @@ public enum JSON: Sendable, Equatable {
         default: nil
         }
     }
+    /// True for `null` alone; a missing key has no value at all.
     public var isNull: Bool { self == .null }
 
     // MARK: Writing
@@ -167,11 +176,17 @@ public enum JSON: Sendable, Equatable {
 extension JSON: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, ExpressibleByFloatLiteral,
     ExpressibleByBooleanLiteral, ExpressibleByArrayLiteral, ExpressibleByDictionaryLiteral
 {
+    /// `"text"` in Swift source is a JSON string.
     public init(stringLiteral value: String) { self = .string(value) }
+    /// `1` in Swift source is a JSON integer.
     public init(integerLiteral value: Int) { self = .integer(value) }
+    /// `1.5` in Swift source is a JSON number.
     public init(floatLiteral value: Double) { self = .number(value) }
+    /// `true` and `false` in Swift source are JSON truth values.
     public init(booleanLiteral value: Bool) { self = .bool(value) }
+    /// `[a, b]` in Swift source is a JSON array.
     public init(arrayLiteral elements: JSON...) { self = .array(elements) }
+    /// `["key": value]` in Swift source is a JSON object in that order; keys are not checked for repeats.
     public init(dictionaryLiteral elements: (String, JSON)...) {
         self = .object(elements.map { Member($0.0, $0.1) })
     }

@@ -31,6 +31,9 @@ public struct JSONCursor {
 
     static let maximumDepth = 512
 
+    /// Stands before the first byte.
+    ///
+    /// - Parameter source: the name of the file or text, for errors.
     public init(_ bytes: UnsafeBufferPointer<UInt8>, source: String) {
         self.bytes = bytes
         self.source = source

@@ -4,6 +4,7 @@ import CCrypto
 public struct SHA256: ~Copyable {
     private let context: OpaquePointer?
 
+    /// The hash of nothing yet.
     public init() {
         context = EVP_MD_CTX_new()
         EVP_DigestInit_ex(context, EVP_sha256(), nil)
@@ -11,6 +12,7 @@ public struct SHA256: ~Copyable {
 
     deinit { EVP_MD_CTX_free(context) }
 
+    /// Goes on with `bytes`; the digest is that of all pieces joined.
     public mutating func add(_ bytes: UnsafeRawBufferPointer) {
         EVP_DigestUpdate(context, bytes.baseAddress, bytes.count)
     }

@@ -9,6 +9,7 @@ public struct VQAError: Error, Sendable, Equatable, CustomStringConvertible {
         case badInput = 2
     }
 
+    /// Whose mistake it is.
     public let kind: Kind
     /// What could not be done, for example `cannot read the checkpoint`.
     public let what: String
@@ -19,6 +20,7 @@ public struct VQAError: Error, Sendable, Equatable, CustomStringConvertible {
     /// What the user can do, when there is something to suggest.
     public let remedy: String?
 
+    /// Takes the parts as ``description`` joins them; bad input unless `kind` says otherwise.
     public init(
         _ what: String, at place: String? = nil, because why: String, remedy: String? = nil,
         kind: Kind = .badInput

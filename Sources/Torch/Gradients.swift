@@ -3,6 +3,7 @@ import Support
 
 // Automatic differentiation.
 extension Tensor {
+    /// True when operations on this tensor are recorded for the backward pass.
     public var requiresGradient: Bool { facts { $0.pointee.requires_gradient(handle) } ?? false }
 
     /// True for tensors that no recorded operation made.
@@ -24,6 +25,7 @@ extension Tensor {
         return result.map { Tensor(adopting: $0) }
     }
 
+    /// Replaces what backward passes have added up; nil forgets it. Type, shape and device must be equal.
     public func setGradient(_ gradient: Tensor?) throws(TorchError) {
         try Tensor.run((self, gradient)) { $0.pointee.set_gradient(handle, gradient?.handle) }
     }

@@ -1,6 +1,8 @@
 /// y = x Wᵀ + b, weight [out, in].
 public struct Linear: Module {
+    /// [out, in]
     public var weight: Tensor
+    /// [out], nil for a map without bias.
     public var bias: Tensor?
     private let initialization: (weight: Initialization, bias: Initialization)
 
@@ -14,6 +16,7 @@ public struct Linear: Module {
         self.initialization = initialization ?? (.fanIn(inputs), .fanIn(inputs))
     }
 
+    /// Lists weight and, when there is one, bias.
     public mutating func visit(_ visitor: ParameterVisitor) throws {
         try visitor("weight", &weight, initialization.weight)
         try visitor("bias", &bias, initialization.bias)
@@ -25,21 +28,27 @@ public struct Linear: Module {
 
 /// Layer norm over the last dimension.
 public struct LayerNorm: Module {
+    /// The scale, [size], 1 at first.
     public var weight: Tensor
+    /// The shift, [size], 0 at first.
     public var bias: Tensor
+    /// Added to the variance under the root.
     public let epsilon: Double
 
+    /// - Parameter size: of the last dimension.
     public init(_ size: Int, epsilon: Double = 1e-5) throws {
         weight = try .empty([size], on: .meta)
         bias = try .empty([size], on: .meta)
         self.epsilon = epsilon
     }
 
+    /// Lists weight and bias.
     public mutating func visit(_ visitor: ParameterVisitor) throws {
         try visitor("weight", &weight, .ones)
         try visitor("bias", &bias, .zeros)
     }
 
+    /// [..., size] → [..., size]
     public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
         try x.layerNorm(weight.shape, weight, bias, epsilon: epsilon)
     }
@@ -47,18 +56,23 @@ public struct LayerNorm: Module {
 
 /// Root-mean-square norm over the last dimension.
 public struct RMSNorm: Module {
+    /// The scale, [size], 1 at first.
     public var weight: Tensor
+    /// Added to the mean square under the root.
     public let epsilon: Double
 
+    /// - Parameter size: of the last dimension.
     public init(_ size: Int, epsilon: Double = 1e-6) throws {
         weight = try .empty([size], on: .meta)
         self.epsilon = epsilon
     }
 
+    /// Lists weight; there is no bias.
     public mutating func visit(_ visitor: ParameterVisitor) throws {
         try visitor("weight", &weight, .ones)
     }
 
+    /// [..., size] → [..., size]
     public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
         try x.rmsNorm(weight.shape, weight, epsilon: epsilon)
     }
@@ -66,14 +80,17 @@ public struct RMSNorm: Module {
 
 /// A table of vectors, weight [count, size].
 public struct Embedding: Module {
+    /// [count, size]
     public var weight: Tensor
     private let initialization: Initialization
 
+    /// `count` vectors of `size` numbers, N(0, 1) at first as in PyTorch unless told otherwise.
     public init(_ count: Int, _ size: Int, _ initialization: Initialization = .normal(deviation: 1)) throws {
         weight = try .empty([count, size], on: .meta)
         self.initialization = initialization
     }
 
+    /// Lists weight.
     public mutating func visit(_ visitor: ParameterVisitor) throws {
         try visitor("weight", &weight, initialization)
     }
@@ -86,13 +103,19 @@ public struct Embedding: Module {
 
 /// Two-dimensional convolution, weight [out, in / groups, k, k].
 public struct Convolution: Module {
+    /// [out, in / groups, k, k]
     public var weight: Tensor
+    /// [out], nil for a convolution without bias.
     public var bias: Tensor?
     private let stride: Int
     private let padding: Int
     private let groups: Int
     private let initialization: Initialization
 
+    /// - Parameters:
+    ///   - kernel: side k of the square window.
+    ///   - padding: zeros added on each of the four sides.
+    ///   - groups: divides `inputs` and `outputs`; `inputs` groups make it depthwise.
     public init(
         _ inputs: Int, _ outputs: Int, kernel: Int, stride: Int = 1, padding: Int = 0, groups: Int = 1,
         bias: Bool = true
@@ -103,6 +126,7 @@ public struct Convolution: Module {
         initialization = .fanIn(Double(inputs / max(1, groups)) * Double(kernel) * Double(kernel))
     }
 
+    /// Lists weight and, when there is one, bias.
     public mutating func visit(_ visitor: ParameterVisitor) throws {
         try visitor("weight", &weight, initialization)
         try visitor("bias", &bias, initialization)
@@ -116,14 +140,19 @@ public struct Convolution: Module {
 
 /// Batch norm in evaluation: the running statistics are constants.
 public struct BatchNorm: Module {
+    /// The scale, [channels], 1 at first.
     public var weight: Tensor
+    /// The shift, [channels], 0 at first.
     public var bias: Tensor
+    /// The running mean, [channels]; a buffer.
     public var mean: Tensor
+    /// The running variance, [channels]; a buffer.
     public var variance: Tensor
     /// How many batches the statistics have seen; kept because checkpoints have it.
     public var batches: Tensor
     private let epsilon: Double
 
+    /// - Parameter epsilon: added to the variance under the root.
     public init(_ channels: Int, epsilon: Double = 1e-5) throws {
         weight = try .empty([channels], on: .meta)
         bias = try .empty([channels], on: .meta)
@@ -133,6 +162,7 @@ public struct BatchNorm: Module {
         self.epsilon = epsilon
     }
 
+    /// Lists weight and bias, and the buffers running_mean, running_var and num_batches_tracked.
     public mutating func visit(_ visitor: ParameterVisitor) throws {
         try visitor("weight", &weight, .ones)
         try visitor("bias", &bias, .zeros)

@@ -7,7 +7,9 @@ public enum Initialization: Sendable, Equatable {
     /// Uniform in ±bound.
     case uniform(bound: Double)
 
+    /// Every element 0.
     public static let zeros = Initialization.constant(0)
+    /// Every element 1.
     public static let ones = Initialization.constant(1)
 
     /// PyTorch's default for the weight and bias of a layer with `inputs` inputs: uniform in ±1/√inputs.
@@ -37,6 +39,7 @@ public protocol Module {
 public struct ParameterSlot: Sendable {
     /// The dotted name, for example `encoder.layer.0.output.dense.weight`.
     public let key: String
+    /// How it starts when no checkpoint gives its values.
     public let initialization: Initialization
     /// A tensor that is saved but never trained, such as the running mean of a batch norm.
     public let isBuffer: Bool
@@ -47,17 +50,22 @@ public final class ParameterVisitor {
     private var prefix: String
     private let body: (ParameterSlot, inout Tensor) throws -> Void
 
+    /// - Parameters:
+    ///   - prefix: put before every name, its dot included.
+    ///   - body: called with every parameter; what it leaves in the tensor stays in the module.
     public init(prefix: String = "", _ body: @escaping (ParameterSlot, inout Tensor) throws -> Void) {
         self.prefix = prefix
         self.body = body
     }
 
+    /// A parameter, or with `buffer` a tensor that is saved but never trained.
     public func callAsFunction(
         _ name: String, _ tensor: inout Tensor, _ initialization: Initialization, buffer: Bool = false
     ) throws {
         try body(ParameterSlot(key: prefix + name, initialization: initialization, isBuffer: buffer), &tensor)
     }
 
+    /// A parameter that this module may not have; nil is passed over.
     public func callAsFunction(
         _ name: String, _ tensor: inout Tensor?, _ initialization: Initialization, buffer: Bool = false
     ) throws {
@@ -66,6 +74,7 @@ public final class ParameterVisitor {
         tensor = present
     }
 
+    /// A submodule, whose names all begin with `name` and a dot.
     public func callAsFunction(_ name: String, _ module: inout some Module) throws {
         let outer = prefix
         defer { prefix = outer }
@@ -73,6 +82,7 @@ public final class ParameterVisitor {
         try module.visit(self)
     }
 
+    /// A submodule that this module may not have; nil is passed over.
     public func callAsFunction(_ name: String, _ module: inout (some Module)?) throws {
         guard var present = module else { return }
         try self(name, &present)
@@ -87,9 +97,12 @@ public final class ParameterVisitor {
 
 /// A parameter with its name.
 public struct NamedTensor {
+    /// The dotted name, as in a checkpoint.
     public let key: String
+    /// The parameter itself, not a copy.
     public let tensor: Tensor
 
+    /// Pairs the two.
     public init(_ key: String, _ tensor: Tensor) {
         self.key = key
         self.tensor = tensor

@@ -15,11 +15,14 @@ public enum OptimizerKind: Sendable, Equatable {
 
 /// Parameters that share a learning rate and a decay.
 public struct ParameterGroup {
+    /// What is updated, with the names a checkpoint of the state uses.
     public var parameters: [NamedTensor]
     /// The learning rate of a step is multiplied by this.
     public var rateScale: Double
+    /// Weight decay, applied as the rule says.
     public var decay: Double
 
+    /// A group with the plain learning rate and no decay unless told otherwise.
     public init(_ parameters: [NamedTensor], rateScale: Double = 1, decay: Double = 0) {
         self.parameters = parameters
         self.rateScale = rateScale
@@ -29,7 +32,9 @@ public struct ParameterGroup {
 
 /// Updates parameters in place from their gradients. A parameter without a gradient is left alone, its state too.
 public final class Optimizer {
+    /// The update rule.
     public let kind: OptimizerKind
+    /// The parameters with their rates and decays.
     public let groups: [ParameterGroup]
 
     /// What the rule remembers of one parameter.
@@ -42,12 +47,14 @@ public final class Optimizer {
     }
     private var states: [[State]]
 
+    /// Keeps the parameters; state for them is made at their first step with a gradient.
     public init(_ kind: OptimizerKind, _ groups: [ParameterGroup]) {
         self.kind = kind
         self.groups = groups
         states = groups.map { group in group.parameters.map { _ in State() } }
     }
 
+    /// Those of all groups, in order.
     public var parameters: [NamedTensor] { groups.flatMap(\.parameters) }
 
     /// Forgets the gradients.
@@ -224,11 +231,15 @@ public final class Optimizer {
 /// Scales losses so that fp16 gradients do not vanish, and finds its scale by trial: it doubles after a run of finite
 /// steps and halves when a gradient overflows, whose step is then skipped. PyTorch's constants.
 public struct LossScaler: Sendable {
+    /// What the next loss is multiplied by.
     public private(set) var scale: Double
     /// Steps made since the scale last changed; a checkpoint keeps it beside the scale.
     public private(set) var finiteSteps: Int
     private let interval: Int
 
+    /// - Parameters:
+    ///   - interval: finite steps in a row after which the scale doubles.
+    ///   - finiteSteps: those already made, when a checkpoint says so.
     public init(scale: Double = 65536, interval: Int = 2000, finiteSteps: Int = 0) {
         (self.scale, self.interval, self.finiteSteps) = (scale, interval, finiteSteps)
     }

@@ -42,6 +42,7 @@ extension Tensor {
         }
     }
 
+    /// Normally distributed, with the given mean and standard deviation.
     public static func normal(
         _ shape: [Int], mean: Double = 0, deviation: Double = 1, _ generator: Generator? = nil
     ) throws(TorchError) -> Tensor {

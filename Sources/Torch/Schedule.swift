@@ -6,6 +6,7 @@
 
 /// The learning rate as a function of the optimiser step: a linear warm-up from 0, then a decay.
 public struct Schedule: Sendable, Equatable {
+    /// The course of the rate after the warm-up.
     public enum Decay: Sendable, Equatable {
         case constant
         /// Down to `end` × the rate, along (1 − progress)^power.
@@ -13,12 +14,17 @@ public struct Schedule: Sendable, Equatable {
         /// Half a cosine, down to 0.
         case cosine
 
+        /// A straight line from the full rate down to 0.
         public static let linear = Decay.polynomial(power: 1, end: 0)
     }
 
+    /// The peak, reached when the warm-up ends.
     public let rate: Double
+    /// Steps of the warm-up.
     public let warmup: Int
+    /// All steps, warm-up included; the decay ends there.
     public let total: Int
+    /// What follows the warm-up.
     public let decay: Decay
 
     /// - Parameters:

@@ -63,6 +63,7 @@ extension Tensor {
         }
     }
 
+    /// [B, C, …] normalised over each of `groups` equal parts of its channels; weight and bias [C].
     public func groupNorm(
         _ groups: Int, _ weight: Tensor? = nil, _ bias: Tensor? = nil, epsilon: Double
     ) throws(TorchError) -> Tensor {
@@ -102,6 +103,7 @@ extension Tensor {
         try .make(self) { $0.pointee.average_pool(handle, Int64(height), Int64(width), $1) }
     }
 
+    /// The largest of each square window: [B, C, H, W] → [B, C, H', W']. Padding never wins.
     public func maxPool(_ kernel: Int, stride: Int, padding: Int = 0) throws(TorchError) -> Tensor {
         try .make(self) { $0.pointee.max_pool(handle, Int64(kernel), Int64(stride), Int64(padding), $1) }
     }
@@ -151,6 +153,7 @@ extension Tensor {
         }
     }
 
+    /// (self − target)², element by element, then folded.
     public func meanSquaredError(_ target: Tensor, _ reduction: LossReduction = .mean) throws(TorchError)
         -> Tensor
     {
@@ -159,6 +162,7 @@ extension Tensor {
         }
     }
 
+    /// |self − target|, element by element, then folded.
     public func absoluteError(_ target: Tensor, _ reduction: LossReduction = .mean) throws(TorchError)
         -> Tensor
     {

@@ -4,36 +4,63 @@ import CTorch
 extension Tensor {
     // MARK: Operators; shapes broadcast as in PyTorch
 
+    /// Element by element; shapes broadcast.
     public static func + (a: Tensor, b: Tensor) throws(TorchError) -> Tensor { try binary(CT_ADD, a, b) }
+    /// Element by element; shapes broadcast.
     public static func - (a: Tensor, b: Tensor) throws(TorchError) -> Tensor { try binary(CT_SUB, a, b) }
+    /// Element by element; shapes broadcast.
     public static func * (a: Tensor, b: Tensor) throws(TorchError) -> Tensor { try binary(CT_MUL, a, b) }
+    /// Element by element; shapes broadcast. Integers divide to floating point.
     public static func / (a: Tensor, b: Tensor) throws(TorchError) -> Tensor { try binary(CT_DIV, a, b) }
+    /// Adds `b` to every element.
     public static func + (a: Tensor, b: Double) throws(TorchError) -> Tensor { try binary(CT_ADD, a, b) }
+    /// Subtracts `b` from every element.
     public static func - (a: Tensor, b: Double) throws(TorchError) -> Tensor { try binary(CT_SUB, a, b) }
+    /// Multiplies every element by `b`.
     public static func * (a: Tensor, b: Double) throws(TorchError) -> Tensor { try binary(CT_MUL, a, b) }
+    /// Divides every element by `b`; integers become floating point.
     public static func / (a: Tensor, b: Double) throws(TorchError) -> Tensor { try binary(CT_DIV, a, b) }
+    /// The negative of every element.
     public static prefix func - (a: Tensor) throws(TorchError) -> Tensor { try a.unary(CT_NEG) }
 
     /// Truth values, one an element.
     public static func .== (a: Tensor, b: Tensor) throws(TorchError) -> Tensor { try binary(CT_EQ, a, b) }
+    /// Truth values, one an element; shapes broadcast.
     public static func .!= (a: Tensor, b: Tensor) throws(TorchError) -> Tensor { try binary(CT_NE, a, b) }
+    /// Truth values, one an element; shapes broadcast.
     public static func .< (a: Tensor, b: Tensor) throws(TorchError) -> Tensor { try binary(CT_LT, a, b) }
+    /// Truth values, one an element; shapes broadcast.
     public static func .<= (a: Tensor, b: Tensor) throws(TorchError) -> Tensor { try binary(CT_LE, a, b) }
+    /// Truth values, one an element; shapes broadcast.
     public static func .> (a: Tensor, b: Tensor) throws(TorchError) -> Tensor { try binary(CT_GT, a, b) }
+    /// Truth values, one an element; shapes broadcast.
     public static func .>= (a: Tensor, b: Tensor) throws(TorchError) -> Tensor { try binary(CT_GE, a, b) }
+    /// Truth values: every element against `b`.
     public static func .== (a: Tensor, b: Double) throws(TorchError) -> Tensor { try binary(CT_EQ, a, b) }
+    /// Truth values: every element against `b`.
     public static func .!= (a: Tensor, b: Double) throws(TorchError) -> Tensor { try binary(CT_NE, a, b) }
+    /// Truth values: every element against `b`.
     public static func .< (a: Tensor, b: Double) throws(TorchError) -> Tensor { try binary(CT_LT, a, b) }
+    /// Truth values: every element against `b`.
     public static func .<= (a: Tensor, b: Double) throws(TorchError) -> Tensor { try binary(CT_LE, a, b) }
+    /// Truth values: every element against `b`.
     public static func .> (a: Tensor, b: Double) throws(TorchError) -> Tensor { try binary(CT_GT, a, b) }
+    /// Truth values: every element against `b`.
     public static func .>= (a: Tensor, b: Double) throws(TorchError) -> Tensor { try binary(CT_GE, a, b) }
 
+    /// Truth values: both are not zero. Shapes broadcast.
     public func and(_ other: Tensor) throws(TorchError) -> Tensor { try .binary(CT_LOGICAL_AND, self, other) }
+    /// Truth values: one or both are not zero. Shapes broadcast.
     public func or(_ other: Tensor) throws(TorchError) -> Tensor { try .binary(CT_LOGICAL_OR, self, other) }
+    /// Truth values: true where the element is zero.
     public func not() throws(TorchError) -> Tensor { try unary(CT_LOGICAL_NOT) }
+    /// Every element raised to `exponent`.
     public func power(_ exponent: Double) throws(TorchError) -> Tensor { try .binary(CT_POW, self, exponent) }
+    /// Every element raised to its exponent; shapes broadcast.
     public func power(_ exponent: Tensor) throws(TorchError) -> Tensor { try .binary(CT_POW, self, exponent) }
+    /// The larger of two elements, NaN if one is; shapes broadcast.
     public func maximum(_ other: Tensor) throws(TorchError) -> Tensor { try .binary(CT_MAXIMUM, self, other) }
+    /// The smaller of two elements, NaN if one is; shapes broadcast.
     public func minimum(_ other: Tensor) throws(TorchError) -> Tensor { try .binary(CT_MINIMUM, self, other) }
     /// Rounded towards minus infinity.
     public func floorDivide(_ other: Double) throws(TorchError) -> Tensor {
@@ -50,23 +77,41 @@ extension Tensor {
 
     // MARK: Functions
 
+    /// |x|
     public func abs() throws(TorchError) -> Tensor { try unary(CT_ABS) }
+    /// −1, 0 or 1.
     public func sign() throws(TorchError) -> Tensor { try unary(CT_SIGN) }
+    /// eˣ
     public func exp() throws(TorchError) -> Tensor { try unary(CT_EXP) }
+    /// ln x; NaN below 0.
     public func log() throws(TorchError) -> Tensor { try unary(CT_LOG) }
+    /// ln(1 + x), exact near 0.
     public func log1p() throws(TorchError) -> Tensor { try unary(CT_LOG1P) }
+    /// eˣ − 1, exact near 0.
     public func expm1() throws(TorchError) -> Tensor { try unary(CT_EXPM1) }
+    /// √x; NaN below 0.
     public func sqrt() throws(TorchError) -> Tensor { try unary(CT_SQRT) }
+    /// 1 / √x
     public func rsqrt() throws(TorchError) -> Tensor { try unary(CT_RSQRT) }
+    /// x²
     public func square() throws(TorchError) -> Tensor { try unary(CT_SQUARE) }
+    /// 1 / x
     public func reciprocal() throws(TorchError) -> Tensor { try unary(CT_RECIPROCAL) }
+    /// The sine of radians.
     public func sin() throws(TorchError) -> Tensor { try unary(CT_SIN) }
+    /// The cosine of radians.
     public func cos() throws(TorchError) -> Tensor { try unary(CT_COS) }
+    /// The hyperbolic tangent, in −1…1.
     public func tanh() throws(TorchError) -> Tensor { try unary(CT_TANH) }
+    /// σ(x) = 1 / (1 + e⁻ˣ)
     public func sigmoid() throws(TorchError) -> Tensor { try unary(CT_SIGMOID) }
+    /// ln σ(x), finite for large negative x.
     public func logSigmoid() throws(TorchError) -> Tensor { try unary(CT_LOGSIGMOID) }
+    /// ln(1 + eˣ)
     public func softplus() throws(TorchError) -> Tensor { try unary(CT_SOFTPLUS) }
+    /// The Gauss error function.
     public func erf() throws(TorchError) -> Tensor { try unary(CT_ERF) }
+    /// max(x, 0)
     public func relu() throws(TorchError) -> Tensor { try unary(CT_RELU) }
     /// min(max(x, 0), 6).
     public func relu6() throws(TorchError) -> Tensor { try unary(CT_RELU6) }
@@ -78,12 +123,17 @@ extension Tensor {
     public func geluTanh() throws(TorchError) -> Tensor { try unary(CT_GELU_TANH) }
     /// x · σ(1.702 x), as CLIP has it.
     public func quickGelu() throws(TorchError) -> Tensor { try unary(CT_QUICK_GELU) }
+    /// Rounded towards minus infinity.
     public func floor() throws(TorchError) -> Tensor { try unary(CT_FLOOR) }
+    /// Rounded towards plus infinity.
     public func ceil() throws(TorchError) -> Tensor { try unary(CT_CEIL) }
     /// Halves to even.
     public func round() throws(TorchError) -> Tensor { try unary(CT_ROUND) }
+    /// Truth values: is the element NaN?
     public func isNaN() throws(TorchError) -> Tensor { try unary(CT_ISNAN) }
+    /// Truth values: is the element neither infinite nor NaN?
     public func isFinite() throws(TorchError) -> Tensor { try unary(CT_ISFINITE) }
+    /// Every element brought into low…high; NaN stays.
     public func clamped(_ low: Double, _ high: Double) throws(TorchError) -> Tensor {
         try .make(self) { $0.pointee.clamp(handle, low, high, $1) }
     }
@@ -100,27 +150,35 @@ extension Tensor {
 
     // MARK: Reductions; without dimensions, over all
 
+    /// The sum; those of integers and truth values are int64.
     public func sum(_ dimensions: [Int] = [], keep: Bool = false) throws(TorchError) -> Tensor {
         try reduce(CT_SUM, dimensions, keep)
     }
+    /// The mean, of floating-point elements only.
     public func mean(_ dimensions: [Int] = [], keep: Bool = false) throws(TorchError) -> Tensor {
         try reduce(CT_MEAN, dimensions, keep)
     }
+    /// The largest element; throws over a dimension of size 0.
     public func max(_ dimensions: [Int] = [], keep: Bool = false) throws(TorchError) -> Tensor {
         try reduce(CT_AMAX, dimensions, keep)
     }
+    /// The smallest element; throws over a dimension of size 0.
     public func min(_ dimensions: [Int] = [], keep: Bool = false) throws(TorchError) -> Tensor {
         try reduce(CT_AMIN, dimensions, keep)
     }
+    /// The product along one dimension.
     public func product(_ dimension: Int, keep: Bool = false) throws(TorchError) -> Tensor {
         try reduce(CT_PROD, [dimension], keep)
     }
+    /// Truth values: is at least one element not zero?
     public func any(_ dimensions: [Int] = [], keep: Bool = false) throws(TorchError) -> Tensor {
         try reduce(CT_ANY, dimensions, keep)
     }
+    /// Truth values: is every element not zero?
     public func all(_ dimensions: [Int] = [], keep: Bool = false) throws(TorchError) -> Tensor {
         try reduce(CT_ALL, dimensions, keep)
     }
+    /// ln Σ eˣ, without overflow.
     public func logSumExp(_ dimensions: [Int], keep: Bool = false) throws(TorchError) -> Tensor {
         try reduce(CT_LOGSUMEXP, dimensions, keep)
     }
@@ -135,18 +193,23 @@ extension Tensor {
     public func norm(_ dimensions: [Int] = [], keep: Bool = false) throws(TorchError) -> Tensor {
         try reduce(CT_NORM2, dimensions, keep)
     }
+    /// The position of the largest element along a dimension, int64.
     public func argmax(_ dimension: Int, keep: Bool = false) throws(TorchError) -> Tensor {
         try .make(self) { $0.pointee.argmax(handle, Int64(dimension), keep, $1) }
     }
+    /// The position of the smallest element along a dimension, int64.
     public func argmin(_ dimension: Int, keep: Bool = false) throws(TorchError) -> Tensor {
         try .make(self) { $0.pointee.argmin(handle, Int64(dimension), keep, $1) }
     }
+    /// Each element plus those before it along a dimension.
     public func cumulativeSum(_ dimension: Int) throws(TorchError) -> Tensor {
         try .make(self) { $0.pointee.cumulative_sum(handle, Int64(dimension), $1) }
     }
+    /// eˣ / Σ eˣ along a dimension: positive, with sum 1.
     public func softmax(_ dimension: Int) throws(TorchError) -> Tensor {
         try .make(self) { $0.pointee.softmax(handle, Int64(dimension), $1) }
     }
+    /// x − ln Σ eˣ along a dimension.
     public func logSoftmax(_ dimension: Int) throws(TorchError) -> Tensor {
         try .make(self) { $0.pointee.log_softmax(handle, Int64(dimension), $1) }
     }
@@ -167,6 +230,7 @@ extension Tensor {
 
     // MARK: Products
 
+    /// [..., n, k] · [..., k, m] → [..., n, m]; leading dimensions broadcast, vectors are taken as in PyTorch.
     public func matmul(_ other: Tensor) throws(TorchError) -> Tensor {
         try .make((self, other)) { $0.pointee.matmul(handle, other.handle, $1) }
     }
@@ -176,6 +240,7 @@ extension Tensor {
         try .make((self, weight, bias)) { $0.pointee.linear(handle, weight.handle, bias?.handle, $1) }
     }
 
+    /// The sum of products that an equation such as `bik,bjk->bij` names, as PyTorch reads it.
     public static func einsum(_ equation: String, _ parts: [Tensor]) throws(TorchError) -> Tensor {
         try make(parts) { torch, out in
             withHandles(parts) { torch.pointee.einsum(equation, $0, $1, out) }

@@ -15,10 +15,12 @@ extension Tensor {
             })
     }
 
+    /// Every element 0.
     public static func zeros(
         _ shape: [Int], _ dtype: DType = .float32, on device: Device = .cpu
     ) throws(TorchError) -> Tensor { try Tensor(full: 0, shape, dtype, on: device) }
 
+    /// Every element 1.
     public static func ones(
         _ shape: [Int], _ dtype: DType = .float32, on device: Device = .cpu
     ) throws(TorchError) -> Tensor { try Tensor(full: 1, shape, dtype, on: device) }
@@ -46,14 +48,17 @@ extension Tensor {
         self.init(adopting: try Tensor.copy(values, shape, .float32))
     }
 
+    /// A float64 copy of `values`.
     public convenience init(_ values: [Double], _ shape: [Int]? = nil) throws(TorchError) {
         self.init(adopting: try Tensor.copy(values, shape, .float64))
     }
 
+    /// An int64 copy of `values`.
     public convenience init(_ values: [Int], _ shape: [Int]? = nil) throws(TorchError) {
         self.init(adopting: try Tensor.copy(values.map(Int64.init), shape, .int64))
     }
 
+    /// A copy of `values` as truth values, one byte each.
     public convenience init(_ values: [Bool], _ shape: [Int]? = nil) throws(TorchError) {
         self.init(adopting: try Tensor.copy(values.map { $0 ? 1 : 0 } as [UInt8], shape, .bool))
     }
@@ -178,6 +183,7 @@ extension Tensor {
         try self.dtype == dtype ? self : to(dtype, device)
     }
 
+    /// This tensor on another device; itself when it lies there already.
     public func to(_ device: Device) throws(TorchError) -> Tensor {
         try self.device == device ? self : to(dtype, device)
     }
@@ -191,6 +197,7 @@ extension Tensor {
     /// A tensor with memory of its own.
     public func clone() throws(TorchError) -> Tensor { try .make(self) { $0.pointee.clone(handle, $1) } }
 
+    /// The same elements row by row, without gaps; itself when they lie so already.
     public func contiguous() throws(TorchError) -> Tensor {
         try .make(self) { $0.pointee.contiguous(handle, $1) }
     }
@@ -207,10 +214,12 @@ extension Tensor {
         try Tensor.run((self, other)) { $0.pointee.add_into(handle, other.handle, scale) }
     }
 
+    /// Multiplies every element by `factor`.
     public func scale(by factor: Double) throws(TorchError) {
         try Tensor.run(self) { $0.pointee.scale_in_place(handle, factor) }
     }
 
+    /// Overwrites every element with `value`.
     public func fill(_ value: Double) throws(TorchError) {
         try Tensor.run(self) { $0.pointee.fill(handle, value) }
     }

@@ -12,10 +12,12 @@ extension Tensor {
         try .make(self) { torch, out in withSizes(shape) { torch.pointee.expand(handle, $0, $1, out) } }
     }
 
+    /// The dimensions in another order, each named once.
     public func permuted(_ order: [Int]) throws(TorchError) -> Tensor {
         try .make(self) { torch, out in withSizes(order) { torch.pointee.permute(handle, $0, $1, out) } }
     }
 
+    /// Two dimensions exchanged.
     public func transposed(_ first: Int, _ second: Int) throws(TorchError) -> Tensor {
         try .make(self) { $0.pointee.transpose(handle, Int64(first), Int64(second), $1) }
     }
@@ -44,6 +46,7 @@ extension Tensor {
         try .make(self) { $0.pointee.select(handle, Int64(dimension), Int64(index), $1) }
     }
 
+    /// Joined along a dimension; the other sizes are equal. Throws on an empty list.
     public static func concatenated(_ parts: [Tensor], _ dimension: Int) throws(TorchError) -> Tensor {
         guard !parts.isEmpty else { throw empty("concatenate") }
         return try make(parts) { torch, out in
@@ -51,6 +54,7 @@ extension Tensor {
         }
     }
 
+    /// Joined along a new dimension; all shapes are equal. Throws on an empty list.
     public static func stacked(_ parts: [Tensor], _ dimension: Int = 0) throws(TorchError) -> Tensor {
         guard !parts.isEmpty else { throw empty("stack") }
         return try make(parts) { torch, out in
@@ -68,6 +72,7 @@ extension Tensor {
         try .make(self) { torch, out in withSizes(counts) { torch.pointee.repeat(handle, $0, $1, out) } }
     }
 
+    /// The order of the elements reversed along each of `dimensions`; a copy.
     public func flipped(_ dimensions: [Int]) throws(TorchError) -> Tensor {
         try .make(self) { torch, out in withSizes(dimensions) { torch.pointee.flip(handle, $0, $1, out) } }
     }
@@ -124,10 +129,12 @@ extension Tensor {
         }
     }
 
+    /// For every position of `indices` the element that it names along `dimension`; the shape of `indices`.
     public func gathered(_ dimension: Int, _ indices: Tensor) throws(TorchError) -> Tensor {
         try .make((self, indices)) { $0.pointee.gather(handle, Int64(dimension), indices.handle, $1) }
     }
 
+    /// A copy in which the elements that `indices` name along `dimension` are replaced by those of `source`.
     public func scattered(_ dimension: Int, _ indices: Tensor, _ source: Tensor) throws(TorchError) -> Tensor
     {
         try .make((self, indices, source)) {
@@ -135,6 +142,7 @@ extension Tensor {
         }
     }
 
+    /// A copy with the elements of `source` added to those that `indices` name along `dimension`.
     public func scatterAdded(_ dimension: Int, _ indices: Tensor, _ source: Tensor) throws(TorchError)
         -> Tensor
     {

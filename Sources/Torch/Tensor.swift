@@ -49,6 +49,7 @@ public enum Device: Sendable, Equatable, CustomStringConvertible {
         }
     }
 
+    /// As PyTorch writes it: `cpu`, `cuda:0`, `mps`, `meta`.
     public var description: String {
         switch self {
         case .cpu: "cpu"
@@ -107,8 +108,10 @@ public final class Tensor {
     /// Number of elements.
     public var count: Int { facts { Int($0.pointee.count(handle)) } ?? 0 }
 
+    /// The type of every element.
     public var dtype: DType { facts { DType(rawValue: $0.pointee.element_type(handle)) } ?? .float32 }
 
+    /// Where its memory lies.
     public var device: Device {
         facts { torch in
             var kind: Int32 = 0
@@ -123,6 +126,7 @@ public final class Tensor {
         } ?? .cpu
     }
 
+    /// True when the elements lie in memory row by row, without gaps.
     public var isContiguous: Bool { facts { $0.pointee.is_contiguous(handle) } ?? false }
 
     func facts<Result>(_ body: (UnsafePointer<CTTable>) -> Result?) -> Result? {

@@ -2,6 +2,7 @@ import CTorch
 
 /// What went wrong inside a tensor operation. One line: the operation, the reason, the arguments' shapes.
 public struct TorchError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// Sorts of failure; the raw values are the error codes of the shim.
     public enum Kind: Int32, Sendable {
         /// Shapes do not fit each other or the operation.
         case shape = 1
@@ -19,18 +20,21 @@ public struct TorchError: Error, Sendable, Equatable, CustomStringConvertible {
         case unavailable = 8
     }
 
+    /// The sort of failure.
     public let kind: Kind
     /// The operation, for example `matmul`.
     public let operation: String
     /// The reason with the shapes and types of the arguments.
     public let message: String
 
+    /// - Parameter message: the reason; what ``description`` adds is left out.
     public init(_ kind: Kind, operation: String, message: String) {
         self.kind = kind
         self.operation = operation
         self.message = message
     }
 
+    /// One line; out of memory also says what to do.
     public var description: String {
         switch kind {
         case .unavailable: message

@@ -40,7 +40,8 @@ public struct DoctorReport: Sendable {
     // MARK: Program and machine
 
     private static func program() -> Finding {
-        let swift = "\(_SwiftStdlibVersion.current)"
+        // The library does not tell its patch level.
+        let swift = "\(_SwiftStdlibVersion.current)".split(separator: ".").prefix(2).joined(separator: ".")
         return Finding(
             "program", .good,
             "vqa \(programVersion), Swift \(swift)" + (programPath().map { ", \($0)" } ?? ""),
@@ -73,17 +74,15 @@ public struct DoctorReport: Sendable {
         var findings: [Finding] = []
         do {
             let version = try Engine.version()
-            findings.append(libraries(version))
+            findings += libraries(version)
             findings.append(try products())
             findings.append(try threads())
             findings.append(openMP())
-        } catch let error as VQAError {
-            findings.append(Finding("libtorch", error))
         } catch {
             let (text, remedy) = split("\(error)")
             findings.append(
                 Finding(
-                    "libtorch", .bad, text, remedy: remedy,
+                    findings.isEmpty ? "libtorch" : "tensors", .bad, text, remedy: remedy,
                     value: ["shim": Engine.libraryPath().map { .string($0) } ?? .null]))
         }
         return findings
@@ -96,16 +95,15 @@ public struct DoctorReport: Sendable {
         return (String(message[..<cut]), String(remedy))
     }
 
-    private static func libraries(_ version: String) -> Finding {
+    private static func libraries(_ version: String) -> [Finding] {
         let torch = DoctorMachine.loadedLibraries().first { $0.contains("libtorch_cpu.") }
         let shim = Engine.libraryPath()
-        return Finding(
-            "libtorch", .good,
-            "\(version)" + (torch.map { " in \($0)" } ?? "") + (shim.map { ", through \($0)" } ?? ""),
-            value: [
-                "version": .string(version), "library": torch.map { .string($0) } ?? .null,
-                "shim": shim.map { .string($0) } ?? .null,
-            ])
+        return [
+            Finding(
+                "libtorch", .good, ([version] + [torch].compactMap(\.self)).joined(separator: ", "),
+                value: ["version": .string(version), "path": torch.map { .string($0) } ?? .null]),
+            Finding("shim", .good, shim ?? "", value: ["path": shim.map { .string($0) } ?? .null]),
+        ]
     }
 
     private static func products() throws -> Finding {
@@ -115,7 +113,7 @@ public struct DoctorReport: Sendable {
         let capability = try Engine.cpuCapability()
         return Finding(
             "products", .good,
-            "\(rates) GMAC/s with \(capability); frozen weights are kept in \(chosen)",
+            "\(rates) × 10⁹ multiply-adds/s (\(capability)); frozen weights take \(chosen)",
             value: [
                 "giga_multiply_adds": .object(
                     timings.map { JSON.Member("\($0.dtype)", .number(($0.gigaFlops * 10).rounded() / 10)) }),

@@ -21,10 +21,14 @@ public struct Evaluation {
 
     /// What an evaluation found.
     public struct Result {
+        /// The task's own scores, with intervals.
         public let scores: Scores
+        /// Where predictions and scores were written.
         public let folder: String
 
+        /// The scores, as `--json` prints them.
         public var json: JSON { scores.json }
+        /// The score with its interval and the folder, for reading.
         public var text: String {
             "\(scores.task) \(scores.split): \(decimal(scores.overall, 2)) % of \(scores.count) questions "
                 + "(95 % interval \(decimal(scores.low, 2)) to \(decimal(scores.high, 2)))\nwritten to \(folder)"
@@ -51,21 +55,30 @@ public struct Evaluation {
         self.cacheFolder = cacheFolder
     }
 
+    /// Answers what is not answered yet, then scores all answers.
+    ///
+    /// - Parameters:
+    ///   - say: receives a line about what is done.
+    ///   - shouldStop: asked between pieces; true ends with an error, and the next run goes on there.
     public func run(say: (String) -> Void, shouldStop: () -> Bool) throws -> Result {
         let family = try TaskRegistry.named(task)
-        let data = try family.load(dataRoot ?? ModelLibrary.easyVQAData(), split: split).limited(to: limit)
+        let all = try family.load(dataRoot ?? ModelLibrary.easyVQAData(), split: split)
+        let data = all.limited(to: limit)
         let model = try AdaptedModel(adapter: adapter, languageModel: languageModel, visionModel: visionModel)
-        let folder = output ?? "runs/evaluations/\(family.name)-\(split)-\(model.contentHash.prefix(12))"
-        try makeFolder(folder)
-        try claim(folder, model)
-        let writer = try PredictionWriter(folder + "/predictions.jsonl", resuming: true)
+        let hash = SHA256.hexadecimal(of: [model.contentHash, all.contentHash])
+        let folder = output ?? "runs/evaluations/\(family.name)-\(split)-\(hash.prefix(12))"
+        let writer = try asBadInput {
+            try makeFolder(folder)
+            try claim(folder, hash)
+            return try PredictionWriter(folder + "/predictions.jsonl", resuming: true)
+        }
         let done = Set(writer.finished.map(\.id))
         let rest = data.samples.filter { !done.contains($0.id) }
         if !done.isEmpty { say("going on: \(done.count) questions are answered, \(rest.count) are left") }
         try answer(rest, of: data, with: model, writer, say, shouldStop)
         let scores = try score(
             readPredictions(folder + "/predictions.jsonl"), on: data, task: family, options: ScoreOptions())
-        try writeFile(scores.json.text(indented: true) + "\n", to: folder + "/scores.json")
+        try asBadInput { try writeFile(scores.json.text(indented: true) + "\n", to: folder + "/scores.json") }
         if data.task == "vqav2" {
             try family.writeSubmission(
                 readPredictions(folder + "/predictions.jsonl"), for: data, to: folder + "/submission.json")
@@ -73,19 +86,19 @@ public struct Evaluation {
         return Result(scores: scores, folder: folder)
     }
 
-    /// Refuses a folder whose predictions come from other weights.
-    private func claim(_ folder: String, _ model: AdaptedModel) throws {
+    /// Refuses a folder whose predictions come from other weights or are about other data.
+    private func claim(_ folder: String, _ hash: String) throws {
         let path = folder + "/evaluation.json"
         if fileExists(path), let found = try JSON(contentsOf: path)["content_hash"]?.string,
-            found != model.contentHash
+            found != hash
         {
             throw VQAError(
                 "cannot go on with the evaluation", at: folder,
-                because: "its predictions were made by other weights",
+                because: "its predictions were made by other weights or for other data",
                 remedy: "use another --output")
         }
         let record: JSON = [
-            "content_hash": .string(model.contentHash), "adapter": .string(adapter), "task": .string(task),
+            "content_hash": .string(hash), "adapter": .string(adapter), "task": .string(task),
             "split": .string(split),
         ]
         try writeFile(record.text(indented: true) + "\n", to: path)
@@ -99,7 +112,13 @@ public struct Evaluation {
         var part = data
         part.samples = samples
         let features = try VisualFeatures(
-            samples.compactMap(\.images.first), tower: model.tower, cacheFolder: cacheFolder, brokenShare: 0)
+            samples.compactMap(\.images.first), tower: model.tower, cacheFolder: cacheFolder, brokenShare: 0
+        ) { done, total in
+            guard shouldStop() else { return }
+            throw VQAError(
+                "stopped", because: "interrupted after \(done) of \(total) images",
+                remedy: "run the same command again to go on", kind: .failure)
+        }
         let items = try DVPData(
             samples, encoder: model.encoder, maxLength: model.description.maxTextLength, vocabulary: nil
         ) { $0.images.first.flatMap { features.rows[$0] } }
@@ -121,7 +140,7 @@ public struct Evaluation {
                 {
                     try learner.probabilities($0)
                 })
-            { try writer.append(prediction) }
+            { try asBadInput { try writer.append(prediction) } }
             bar.update(step: range.upperBound)
         }
     }

@@ -1,5 +1,6 @@
 import Backbones
 import Checkpoints
+import Runs
 import Support
 import Torch
 
@@ -31,8 +32,9 @@ public struct Forward {
         return try isTextModel(path) ? text() : vision()
     }
 
+    /// Writes the tensors to a safetensors file.
     public static func write(_ tensors: [NamedTensor], to path: String) throws {
-        try writeTensors(tensors, to: path)
+        try asBadInput { try writeTensors(tensors, to: path) }
     }
 
     private func isTextModel(_ path: String) throws -> Bool {

@@ -1,15 +1,19 @@
+import Backbones
 import Checkpoints
 import Images
 import Support
 import Tasks
 
-/// Tells what is at a path: a checkpoint, a model's folder, an adapter, a run, a data set, an image, a tokenizer,
-/// or one of the JSON files that go with them. Weights are not read beyond their names and shapes, and libtorch is
-/// not needed.
+/// Tells what is at a path: a checkpoint, a model's folder, an adapter, a run, a data set, an image, a
+/// tokenizer, or one of the JSON files that go with them. Weights are not read beyond their names and shapes,
+/// and libtorch is not needed.
 ///
-/// - Parameter allTensors: list every tensor for people, instead of one line for equal tensors of all layers.
+/// - Parameters:
+///   - name: a path, or the short name of an embedded model.
+///   - allTensors: list every tensor for people, instead of one line for equal tensors of all layers.
 /// - Throws: `VQAError` when nothing is there, or when what is there is damaged or unknown.
-public func inspect(_ path: String, allTensors: Bool = false) throws -> InspectReport {
+public func inspect(_ name: String, allTensors: Bool = false) throws -> InspectReport {
+    let path = name.contains("/") ? name : try ModelLibrary.locate(name)
     guard fileExists(path) else {
         throw VQAError("cannot inspect", at: path, because: "there is no such file or folder")
     }
@@ -63,8 +67,7 @@ enum Inspector {
     private static func image(_ path: String, _ file: MappedFile, _ header: ImageHeader) throws
         -> InspectReport
     {
-        let image = try withExtendedLifetime(file) { try Image.decode(file.bytes, source: path) }
-        let mean = image.pixels.isEmpty ? 0 : image.pixels.reduce(0) { $0 + Int($1) } / image.pixels.count
+        _ = try withExtendedLifetime(file) { try Image.decode(file.bytes, source: path) }
         var report = InspectReport(path, "image")
         report.add("format", header.format.rawValue, "format", .string(header.format.rawValue))
         report.facts.append(
@@ -73,7 +76,7 @@ enum Inspector {
             .init("width", .integer(header.width)), .init("height", .integer(header.height)),
             .init("bytes", .integer(file.count)),
         ]
-        report.add("decoding", "works; mean brightness \(mean) of 255", "mean", .integer(mean))
+        report.add("decoding", "works", "decodes", true)
         return report
     }
 

@@ -64,3 +64,11 @@ private func defaultRoot(of task: any VQATask) throws -> String {
         "cannot validate the data", at: task.name, because: "neither --data nor --questions was given",
         remedy: "it needs \(task.about.needs)")
 }
+
+/// The reports for people, each under the name of its split.
+public func validationLines(_ reports: [DataReport]) -> [String] {
+    reports.enumerated().flatMap { index, report in
+        let name = report.split.isEmpty ? report.task : "\(report.task) \(report.split)"
+        return (index > 0 ? [""] : []) + [name] + report.lines.map { "  " + $0 }
+    }
+}

@@ -9,9 +9,13 @@ extension Inspector {
     static func checkpoint(_ path: String, _ allTensors: Bool) throws -> InspectReport {
         let checkpoint = try Checkpoints.Checkpoint(opening: path)
         var report = InspectReport(path, "checkpoint")
-        report.add("format", checkpoint.format.description, "format", .string(checkpoint.format.description))
         describe(checkpoint, in: &report, allTensors)
         return report
+    }
+
+    /// The last part of a path.
+    private static func name(of path: String) -> String {
+        path.split(separator: "/").last.map(String.init) ?? path
     }
 
     /// Adds the tensors of a checkpoint: their sum, what lies beside them, and the list.
@@ -19,6 +23,7 @@ extension Inspector {
         _ checkpoint: Checkpoints.Checkpoint, in report: inout InspectReport, _ allTensors: Bool
     ) {
         let infos = checkpoint.infos
+        report.add("format", checkpoint.format.description, "format", .string(checkpoint.format.description))
         let elements = infos.reduce(0) { $0.addingReportingOverflow($1.elementCount).partialValue }
         let types = Dictionary(grouping: infos, by: \.elementType).sorted {
             ($1.value.count, $0.key.rawValue) < ($0.value.count, $1.key.rawValue)
@@ -102,7 +107,6 @@ extension Inspector {
         }
         let checkpoint = try Checkpoints.Checkpoint(opening: path)
         report.add("weights", "\(checkpoint.path), \(checkpoint.format)", "weights", .string(checkpoint.path))
-        report.members.append(.init("format", .string(checkpoint.format.description)))
         describe(checkpoint, in: &report, allTensors)
         return report
     }
@@ -177,7 +181,8 @@ extension Inspector {
             "vocabulary", "\(grouped(tokenizer.vocabularySize)) tokens", "vocabulary_size",
             .integer(tokenizer.vocabularySize))
         if let length = tokenizer.maximumLength {
-            report.add("longest text", "\(grouped(length)) tokens", "maximum_length", .integer(length))
+            report.add(
+                "longest text", "at most \(grouped(length)) at once", "maximum_length", .integer(length))
         }
         let special = tokenizer.specialTokens
         let roles: [(String, SpecialToken?)] = [

@@ -2,6 +2,7 @@ import Backbones
 import Checkpoints
 import Images
 import Support
+import Tasks
 import Tokenizers
 import Torch
 
@@ -44,6 +45,10 @@ public struct ModelValidation: Sendable {
             throw VQAError("cannot validate the model", at: path, because: "there is no such file or folder")
         }
         self.path = path
+        if fileExists("\(path)/adapter_config.json") {
+            try checkAdapter()
+            return
+        }
         let folder = isFolder(path) ? path : nil
         let config = folder.flatMap {
             check("config.json", file: "\($0)/config.json") { try JSON(contentsOf: $0, limit: 16 << 20) }
@@ -60,13 +65,30 @@ public struct ModelValidation: Sendable {
             return
         }
         architecture = plan.rawValue
-        if let folder, plan.readsText { checkTokenizer(folder, config) }
-        if let folder, plan.readsImages, plan != .efficientNetLite { checkImages(folder) }
+        if let folder, plan == .bert { checkTokenizer(folder, config) }
+        if let folder, plan == .clipVision { checkImages(folder) }
         guard let checkpoint else { return }
         try compare(checkpoint, plan, config)
     }
 
     // MARK: Parts
+
+    /// An adapter is good when it opens with the models it was trained on: that is strict about names and
+    /// shapes.
+    private mutating func checkAdapter() throws {
+        do {
+            let adapted = try AdaptedModel(adapter: path)
+            let description = adapted.description
+            architecture = "an adapter of \(adapted.encoder.name) and \(adapted.tower.name)"
+            findings.append(
+                Finding(
+                    "adapter", .good,
+                    "\(counted(description.vocabulary.answers.count, "answer")), trained on \(description.task)"
+                ))
+        } catch let error as VQAError {
+            findings.append(Finding("adapter", error))
+        }
+    }
 
     private mutating func checkTokenizer(_ folder: String, _ config: JSON?) {
         guard let tokenizer = attempt("tokenizer", { try Tokenizer(contentsOf: folder) }) else { return }

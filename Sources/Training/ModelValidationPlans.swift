@@ -30,9 +30,6 @@ enum ArchitecturePlan: String, CaseIterable {
         }
     }
 
-    var readsText: Bool { self == .bert }
-    var readsImages: Bool { !readsText }
-
     /// Builds the module on the meta device, where it has shapes and no memory, and compares.
     func compare(_ checkpoint: Checkpoint, config: JSON?, source: String) throws -> StrictMatch {
         let weights = try checkpoint.tensors()

@@ -3,6 +3,7 @@ import Torch
 
 /// How long one matrix product takes in a type; what `auto` decides by.
 public struct PrecisionTiming: Sendable {
+    /// The type of both factors.
     public let dtype: DType
     /// Multiply-adds a second, in thousands of millions.
     public let gigaFlops: Double

@@ -34,23 +34,39 @@ public struct EpochOrder {
 
 /// How a training loop goes.
 public struct TrainerSettings {
+    /// Of batches and dropout.
     public var seed = 0
+    /// Items a step.
     public var batchSize = 64
+    /// Parts a batch is computed in, to save memory.
     public var accumulation = 1
+    /// Passes over the items.
     public var epochs = 1
+    /// Ends the training earlier than the epochs would.
     public var maxSteps: Int?
+    /// The peak learning rate.
     public var rate = 1e-3
+    /// The head's learning rate is so many times higher.
     public var headRateScale = 1.0
+    /// Weight decay.
     public var decay = 0.01
+    /// How long the learning rate climbs to its peak.
     public var warmup = TrainingConfiguration.Warmup.share(0.1)
+    /// How it falls afterwards.
     public var schedule = Schedule.Decay.cosine
+    /// The update rule.
     public var optimizer = OptimizerKind.adamW()
+    /// Gradients are scaled down to this length; nil leaves them.
     public var clip: Double?
+    /// Puts items of similar length into one batch.
     public var groupsByLength = true
+    /// Steps between checkpoints.
     public var checkpointEvery = 500
 
+    /// One epoch with the defaults above.
     public init() {}
 
+    /// The part of a run's configuration that concerns the loop.
     public init(_ configuration: TrainingConfiguration) {
         seed = configuration.seed
         batchSize = configuration.batchSize
@@ -77,14 +93,18 @@ public final class Trainer {
     private let folder: RunFolder
     private let optimizer: Optimizer
     private let schedule: Schedule
-    /// Steps of one epoch and of all.
+    /// Steps of one epoch; the last batch may be short.
     public let stepsPerEpoch: Int
+    /// Steps of all epochs, or `maxSteps` when that is less.
     public let totalSteps: Int
     /// Steps done.
     public private(set) var step = 0
+    /// The mean loss of the last step's batch, nil before the first.
     public private(set) var lastLoss: Double?
+    /// Time spent in training, checkpoints and what follows an epoch; earlier runs included.
     public private(set) var seconds = 0.0
 
+    /// Prepares a loop that writes into `folder`; throws when there is nothing to train on.
     public init(_ learner: any Learner, _ settings: TrainerSettings, folder: RunFolder) throws {
         self.learner = learner
         self.settings = settings

@@ -7,6 +7,7 @@ import Torch
 /// Everything that decides a training run: one YAML file with `key=value` on top. Where the methods' releases have a
 /// name for a setting, it is the key.
 public struct TrainingConfiguration {
+    /// The type of the frozen weights and matrix products.
     public enum Precision: String, Sendable, CaseIterable {
         /// The fastest safe one, timed at start.
         case auto
@@ -15,44 +16,78 @@ public struct TrainingConfiguration {
     }
 
     // What, on what
+    /// Name of the run; by default that of the file.
     public let name: String
+    /// How to adapt: `dvp`.
     public let method: String
+    /// Where the defaults come from.
     public let preset: Preset
+    /// Of everything random.
     public let seed: Int
+    /// Data set family, such as `easy-vqa`.
     public let task: String
     /// The root of the data set; nil for the embedded easy-VQA.
     public let dataRoot: String?
+    /// The splits to train on, joined.
     public let trainSplits: [String]
+    /// The split to score after every epoch; nil: none.
     public let validationSplit: String?
+    /// The split to score at the end.
     public let testSplit: String
+    /// Only the first so many questions of every split; nil: all.
     public let limit: Int?
+    /// Share of unreadable images, 0…1, to skip before stopping.
     public let brokenImageShare: Double
+    /// BERT folder or short name.
     public let languageModel: String
+    /// Image encoder: folder, file or short name.
     public let visionModel: String
+    /// Side of the input in pixels; nil: the model's own.
     public let imageSize: Int?
+    /// Tokens of a question, cut there.
     public let maxTextLength: Int
+    /// Answers as frequent as this form the vocabulary, when the data set has no list of its own.
     public let answerMinimumCount: Int
     // DVP
+    /// What DVP adds to the language model, and where.
     public let dvp: DVPSettings
     // Optimisation
+    /// Questions a step.
     public let batchSize: Int
+    /// Parts a batch is computed in, to save memory.
     public let accumulation: Int
+    /// Passes over the training data.
     public let epochs: Int
+    /// Stop after so many steps; nil: after the epochs.
     public let maxSteps: Int?
+    /// The peak of the learning rate.
     public let learningRate: Double
+    /// The head's learning rate is so many times higher.
     public let headRateScale: Double
+    /// Weight decay, 0…1; ``DVPLearner`` spares biases and norms.
     public let weightDecay: Double
+    /// How long the learning rate climbs to its peak.
     public let warmup: Warmup
+    /// How it falls afterwards.
     public let decay: Schedule.Decay
+    /// The update rule.
     public let optimizer: OptimizerKind
+    /// Scale gradients down to this length; nil: leave them.
     public let clip: Double?
+    /// Of the frozen weights and matrix products.
     public let precision: Precision
+    /// Threads of tensor operations; nil: one a core.
     public let threads: Int?
     // Speed and safety
+    /// Where features of frozen encoders are kept.
     public let cacheFolder: String
+    /// Compute the frozen layers below the prompt once a question.
     public let cachesFeatures: Bool
+    /// Put questions of similar length into one batch.
     public let groupsByLength: Bool
+    /// Steps between checkpoints.
     public let checkpointEvery: Int
+    /// Measure what can be had without looking at images.
     public let baselines: Bool
     /// As resolved, for the run folder.
     public let resolved: ResolvedConfiguration
@@ -131,7 +166,7 @@ public struct TrainingConfiguration {
         self.warmup = warmup < 1 ? .share(warmup) : .steps(Int(warmup))
         decay = TrainingConfiguration.readDecay(&reader, released)
         optimizer = TrainingConfiguration.readOptimizer(&reader, released)
-        clip = reader.optionalNumber("clip", in: 0...1e6, help: "scale gradients down to this length")
+        clip = reader.optionalNumber("clip", in: 1e-9...1e6, help: "scale gradients down to this length")
         precision = reader.choice(
             "precision", default: released ? Precision.float32 : .auto,
             otherNames: ["32": .float32, "16": .bfloat16],

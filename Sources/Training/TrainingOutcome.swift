@@ -30,6 +30,7 @@ extension TrainingRun.Outcome {
         return lines.joined(separator: "\n")
     }
 
+    /// The same for programs: folder, scores, baselines, record and a question to ask.
     public var json: JSON {
         [
             "run": .string(folder), "scores": scores.json,
@@ -49,6 +50,7 @@ public struct TrainingEstimate {
     let trainedParameters: Int
     let peakMemoryBytes: Int
 
+    /// What a user wants to read before a run.
     public var text: String {
         """
         questions to train on  \(items), the longest of \(longestQuestion) tokens
@@ -60,6 +62,7 @@ public struct TrainingEstimate {
         """
     }
 
+    /// The same for programs; durations in seconds, memory in bytes.
     public var json: JSON {
         [
             "questions": .integer(items), "longest_question_tokens": .integer(longestQuestion),

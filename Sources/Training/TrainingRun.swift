@@ -11,18 +11,22 @@ import Torch
 public struct TrainingRun {
     /// What a finished run found.
     public struct Outcome {
+        /// The run folder.
         public let folder: String
+        /// Of the adapted model on the test split.
         public let scores: Scores
         /// Scores without images, by name.
         public let baselines: [(name: String, scores: Scores)]
+        /// What `run.json` keeps: configuration, machine, times, scores.
         public let record: RunRecord
-        /// Wrongly and rightly answered test samples to try.
+        /// A command line that asks the adapter about an image of the test split.
         public let askCommand: String
+        /// True: a run that was stopped throws instead.
         public let finished: Bool
     }
 
     let configuration: TrainingConfiguration
-    private let say: (String) -> Void
+    let say: (String) -> Void
 
     /// - Parameter say: receives one line about each stage.
     public init(_ configuration: TrainingConfiguration, say: @escaping (String) -> Void) {
@@ -47,7 +51,7 @@ public struct TrainingRun {
 
     // MARK: Stages
 
-    func prepare() throws -> Setup {
+    func prepare(shouldStop: () -> Bool = { false }) throws -> Setup {
         if let threads = configuration.threads { try Engine.setThreads(threads) }
         let task = try TaskRegistry.named(configuration.task)
         let root = try configuration.dataRoot ?? ModelLibrary.easyVQAData()
@@ -71,7 +75,9 @@ public struct TrainingRun {
         let all = [train, test, validation].compactMap { $0 }.flatMap {
             $0.samples.compactMap(\.images.first)
         }
-        let features = try encode(all, tower)
+        // Before the images, which may take hours: a setting that does not fit the model ends the run here.
+        let model = try makeModel(encoder, tower, vocabulary, precision)
+        let features = try encode(all, tower, shouldStop)
         let trainData = try DVPData(
             train.samples, encoder: encoder, maxLength: configuration.maxTextLength, vocabulary: vocabulary
         ) { $0.images.first.flatMap { features.rows[$0] } }
@@ -80,7 +86,6 @@ public struct TrainingRun {
                 "note: \(trainData.unanswerable) training questions have no answer in the vocabulary and are left out"
             )
         }
-        let model = try makeModel(encoder, tower, vocabulary, precision)
         return Setup(
             task: task, train: train, test: test, validation: validation, encoder: encoder, tower: tower,
             features: features, vocabulary: vocabulary, precision: precision, trainData: trainData,
@@ -88,6 +93,11 @@ public struct TrainingRun {
     }
 
     private func load(_ task: any VQATask, _ root: String, _ splits: [String]) throws -> TaskData {
+        guard !splits.isEmpty else {
+            throw VQAError(
+                "cannot train", at: "train_split", because: "it names no split",
+                remedy: "name one, such as train")
+        }
         var parts = try splits.map { try task.load(root, split: $0).limited(to: configuration.limit) }
         var data = parts.removeFirst()
         for part in parts {
@@ -109,13 +119,21 @@ public struct TrainingRun {
         return try AnswerVocabulary(countedIn: [train], rule: rule)
     }
 
-    private func encode(_ paths: [String], _ tower: VisionTower) throws -> VisualFeatures {
+    private func encode(
+        _ paths: [String], _ tower: VisionTower, _ shouldStop: () -> Bool
+    ) throws -> VisualFeatures {
         let clock = Stopwatch()
         var bar = ProgressBar(label: "images", total: Set(paths).count)
         let features = try VisualFeatures(
             paths, tower: tower, cacheFolder: configuration.cacheFolder,
             brokenShare: configuration.brokenImageShare
-        ) { done, _ in bar.update(step: done) }
+        ) { done, total in
+            bar.update(step: done)
+            guard shouldStop() else { return }
+            throw VQAError(
+                "stopped", because: "interrupted after \(done) of \(total) images",
+                remedy: "run the same command again to go on", kind: .failure)
+        }
         bar.finish()
         for problem in features.problems.prefix(5) { say("warning: skipped: \(problem)") }
         if features.problems.count > 5 {
@@ -160,12 +178,18 @@ public struct TrainingRun {
         resume: String? = nil, output: String? = nil, command: [String], shouldStop: @escaping () -> Bool
     ) throws -> Outcome {
         let clock = Stopwatch()
-        let setup = try prepare()
+        let resumed = try resume.map { try RunFolder.resume($0, warn: say) }
+        if let resumed { try requireSameConfiguration(as: resumed) }
+        let setup = try prepare(shouldStop: shouldStop)
         let folder =
-            try resume.map { try RunFolder.resume($0, warn: say) }
+            try resumed
             ?? RunFolder.create(configurationName: configuration.name, output: output, warn: say)
-        try folder.write(configuration: configuration.resolved)
         var record = startRecord(setup, folder, command)
+        if resumed == nil {
+            try folder.write(configuration: configuration.resolved)
+        } else {
+            try requireSameInputs(as: folder, record)
+        }
         try folder.write(record)
 
         let learner = learner(setup)
@@ -217,6 +241,10 @@ public struct TrainingRun {
         var meta = RunRecord.MetaInfo(programVersion: programVersion)
         meta.threads = (try? Engine.threads()) ?? 0
         meta.dtype = "\(setup.precision)"
+        meta.dataHashes = [
+            "\(setup.task.name) \(setup.train.split)": setup.train.contentHash,
+            "\(setup.task.name) \(setup.test.split)": setup.test.contentHash,
+        ]
         meta.libraries = ["libtorch": (try? Engine.version()) ?? "?"]
         meta.weightHashes = [
             setup.encoder.name: setup.encoder.weightsHash, setup.tower.name: setup.tower.weightsHash,
@@ -246,8 +274,10 @@ public struct TrainingRun {
     ) throws -> Outcome {
         let evaluation = Stopwatch()
         let (scores, predictions) = try test(model, setup, setup.test)
-        let writer = try PredictionWriter(folder.predictionsPath, resuming: false)
-        for prediction in predictions { try writer.append(prediction) }
+        try asBadInput {
+            let writer = try PredictionWriter(folder.predictionsPath, resuming: false)
+            for prediction in predictions { try writer.append(prediction) }
+        }
         try folder.write(scores: scores.json)
         let baselines = configuration.baselines ? try baselines(setup) : []
         record.trainInfo.evaluationSeconds = evaluation.seconds

@@ -18,10 +18,11 @@ public struct VisualFeatures {
     /// - Parameters:
     ///   - paths: image files; repeats are fine.
     ///   - brokenShare: share of images that may be unreadable; above it, an error.
-    ///   - progress: called with the number of images encoded so far and their total.
+    ///   - progress: called with the number of images encoded so far and their total; what it throws ends the work, and what
+    ///     is encoded stays.
     public init(
         _ paths: [String], tower: VisionTower, cacheFolder: String, brokenShare: Double,
-        progress: (Int, Int) -> Void = { _, _ in }
+        progress: (Int, Int) throws -> Void = { _, _ in }
     ) throws {
         var seen: Set<String> = []
         let files = paths.filter { seen.insert($0).inserted }
@@ -57,7 +58,7 @@ public struct VisualFeatures {
     /// Decodes on other threads while the encoder runs on this one. Returns the error of each unreadable file.
     private static func encode(
         _ files: [String], _ keys: [String: String], _ tower: VisionTower, _ store: FeatureStore,
-        _ progress: (Int, Int) -> Void
+        _ progress: (Int, Int) throws -> Void
     ) throws -> [String: String] {
         let (height, width) = tower.imageSize
         let size = 3 * height * width
@@ -81,7 +82,7 @@ public struct VisualFeatures {
                     return try tower(part)
                 }
             }
-            progress(min((index + 1) * batch, files.count), files.count)
+            try progress(min((index + 1) * batch, files.count), files.count)
         }
         return broken
     }

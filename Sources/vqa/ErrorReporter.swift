@@ -12,7 +12,8 @@ import Torch
 /// Ends the program after an error: one line a problem on the standard error, and the exit code.
 ///
 /// 0 done, 1 the work failed, 2 the command or its input was wrong. Ctrl-C ends the program by its signal, which
-/// a shell shows as 130; a reader that closes the pipe ends it without a word.
+/// a shell shows as 130, except where there is something to save: `train` and `evaluate` then end with a line that says
+/// how to go on, and 1; a second Ctrl-C ends them at once. A reader that closes the pipe ends it without a word.
 enum ErrorReporter {
     /// Gives a closed pipe its usual effect, whatever the parent process left.
     static func prepare() { signal(SIGPIPE, SIG_DFL) }
@@ -58,30 +59,41 @@ enum ErrorReporter {
 
     /// The parser's message on one line: what is wrong, the nearest right word, and where help is.
     private static func usage(_ error: any Error) -> String {
-        var message = unknownCommand() ?? Vqa.message(for: error)
-        while message.last == "." { message.removeLast() }
+        var message = unknownWord() ?? Vqa.message(for: error)
+        if message.hasSuffix(".") { message.removeLast() }
         let pointer = Vqa.fullMessage(for: error).split(separator: "\n").last { $0.contains("See '") } ?? ""
         let quoted = pointer.split(separator: "'")
-        return message + "; see '\(quoted.count > 1 ? String(quoted[1]) : "vqa --help")'"
+        return message.prefix(1).lowercased() + message.dropFirst()
+            + "; see '\(quoted.count > 1 ? String(quoted[1]) : "vqa --help")'"
     }
 
-    /// The parser calls a misspelt command an unexpected argument; this names the command that was meant.
-    private static func unknownCommand() -> String? {
-        var commands = Vqa.configuration.subcommands
-        for word in CommandLine.arguments.dropFirst() {
-            guard !commands.isEmpty, !word.hasPrefix("-") else { return nil }
-            var names: [String] = []
-            var inner: [any ParsableCommand.Type]?
-            for command in commands {
-                let name = command.configuration.commandName ?? ""
-                names.append(name)
-                if name == word { inner = command.configuration.subcommands }
+    /// A misspelt command, which the parser calls an unexpected argument, or a misspelt option, about which
+    /// it says nothing as long as a required one is missing.
+    private static func unknownWord() -> String? {
+        var command: any ParsableCommand.Type = Vqa.self
+        var words = CommandLine.arguments.dropFirst()
+        while let word = words.first, !word.hasPrefix("-"), !command.configuration.subcommands.isEmpty {
+            let names = command.configuration.subcommands.compactMap(\.configuration.commandName)
+            guard let index = names.firstIndex(of: word) else {
+                let hint = nearestMatch(to: word, in: names).map { "; did you mean '\($0)'?" }
+                return "there is no command '\(word)'" + (hint ?? "")
             }
-            guard let inner else {
-                let hint = nearestMatch(to: word, in: names).map { "; did you mean '\($0)'?" } ?? ""
-                return "there is no command '\(word)'\(hint)"
-            }
-            commands = inner
+            command = command.configuration.subcommands[index]
+            words = words.dropFirst()
+        }
+        return unknownOption(of: command, among: words)
+    }
+
+    /// Only an option that is near a known one: others may be the values of known ones.
+    private static func unknownOption(of command: any ParsableCommand.Type, among words: ArraySlice<String>)
+        -> String?
+    {
+        let usage = command.usageString().split { $0 == " " || $0 == "[" || $0 == "]" }
+        let names = usage.filter { $0.hasPrefix("--") }.map(String.init) + ["--help", "--version"]
+        for word in words.prefix(while: { $0 != "--" }) where word.hasPrefix("--") {
+            let name = String(word.prefix { $0 != "=" })
+            guard !names.contains(name), let near = nearestMatch(to: name, in: names) else { continue }
+            return "there is no option '\(name)'; did you mean '\(near)'?"
         }
         return nil
     }

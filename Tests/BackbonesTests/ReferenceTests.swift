@@ -11,6 +11,13 @@ import Torch
         return "/\(tests)/Fixtures/Backbones/\(name)"
     }
 
+    /// A folder of the data beside the project, nil when it is not there.
+    static func shared(_ name: String) -> String? {
+        let root = #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
+        let path = "/\(root)/../shared/data/\(name)"
+        return isFolder(path) ? path : nil
+    }
+
     static func close(_ found: Tensor?, _ wanted: Tensor?, _ tolerance: Float = 1e-4) throws -> Bool {
         guard let found, let wanted, found.shape == wanted.shape else { return false }
         return zip(try found.floats(), try wanted.floats()).allSatisfy {

@@ -10,7 +10,8 @@ extension TorchTests {
                 try withAutocast(dtype) { () throws in
                     #expect(try a.matmul(b).dtype == dtype)
                     #expect(try a.linear(b).dtype == dtype)
-                    #expect(try Tensor.ones([1, 1, 3, 3]).convolved(Tensor.ones([1, 1, 2, 2])).dtype == dtype)
+                    #expect(
+                        try Tensor.ones([1, 1, 3, 3]).convolved(Tensor.ones([1, 1, 2, 2])).dtype == dtype)
                     #expect(try (a + 1).dtype == .float32)
                     #expect(try a.matmul(b).crossEntropy(Tensor([0, 1])).dtype == .float32)
                 }

@@ -36,7 +36,8 @@ extension TorchTests {
             let image = try Tensor.zeros([1, 4, 3, 3])
             let kernel = try Tensor.zeros([4, 4, 1, 1])
             for (stride, padding, dilation, groups) in [
-                (0, 0, 1, 1), (-1, 0, 1, 1), (1, -1, 1, 1), (1, 0, 0, 1), (1, 0, 1, 0), (1, 0, 1, -2), (1, 0, 1, 3),
+                (0, 0, 1, 1), (-1, 0, 1, 1), (1, -1, 1, 1), (1, 0, 0, 1), (1, 0, 1, 0), (1, 0, 1, -2),
+                (1, 0, 1, 3),
                 (1, .max, 1, 1), (1, 0, .max, 3), (.max, .max, .max, .max),
             ] {
                 expectError(.shape) {
@@ -65,7 +66,9 @@ extension TorchTests {
             expectError(.shape) { _ = try Tensor.normal([2], deviation: -1) }
             expectError(.shape) { _ = try Tensor.zeros([3]).multinomial(1) }
             expectError(.shape) { _ = try Tensor.ones([3]).multinomial(0) }
-            expectError(.shape) { _ = try image.attention(key: image, value: image, mask: image, causal: true) }
+            expectError(.shape) {
+                _ = try image.attention(key: image, value: image, mask: image, causal: true)
+            }
         }
 
         @Test("indices and dimensions out of range")
@@ -118,7 +121,9 @@ extension TorchTests {
             expectError(.notImplemented) { _ = try meta.bytes() }
             expectError(.notImplemented) { _ = try meta.sum().item() }
             expectError(.notImplemented) { _ = try meta.to(.cpu) }
-            expectError(.notImplemented) { _ = try Tensor([true, false]).reshaped([1, 2]).matmul(Tensor([true, true])) }
+            expectError(.notImplemented) {
+                _ = try Tensor([true, false]).reshaped([1, 2]).matmul(Tensor([true, true]))
+            }
             expectError(.shape) { try meta.withMutableBytes { _ in } }
             guard try !Engine.hasCUDA() else { return }
             expectError(.shape) { _ = try Tensor.zeros([1], on: .cuda(0)) }
@@ -135,7 +140,9 @@ extension TorchTests {
             expectError(.outOfMemory) { _ = try one.expanded([1 << 50]) + 1 }
             expectError(.outOfMemory) { _ = try Tensor.normal([1 << 48]) }
             expectError(.outOfMemory) { _ = try Tensor.arange(0, 1e15) }
-            for shape in [[-1], [.min], [.max], [1 << 32, 1 << 32], [.max, .max], [2, -3], [0, -1], [1 << 62, 4]] {
+            for shape in [
+                [-1], [.min], [.max], [1 << 32, 1 << 32], [.max, .max], [2, -3], [0, -1], [1 << 62, 4],
+            ] {
                 expectError(.shape) { _ = try Tensor.zeros(shape) }
                 expectError(.shape) { _ = try Tensor.empty(shape, on: .meta) }
                 expectError(.shape) { _ = try Tensor.uniform(shape) }
@@ -143,7 +150,9 @@ extension TorchTests {
             }
             expectError(.shape) { _ = try Tensor([1, 2] as [Float], [3]) }
             expectError(.shape) { _ = try one.expanded([1 << 62, 1 << 4]) }
-            for tensor in [try one.expanded([1 << 50]), try one.expanded([1 << 61]), try one.expanded([1 << 62])] {
+            for tensor in [
+                try one.expanded([1 << 50]), try one.expanded([1 << 61]), try one.expanded([1 << 62]),
+            ] {
                 // Never a trap, whichever limit is met first.
                 #expect(throws: TorchError.self) { _ = try tensor.floats() }
                 #expect(throws: TorchError.self) { _ = try tensor.doubles() }
@@ -152,7 +161,9 @@ extension TorchTests {
                 #expect(tensor.description.hasSuffix("float32)"))
             }
             let giant = try Tensor.empty([1 << 60], on: .meta)
-            #expect(giant.count == 1 << 60 && giant.shape == [1 << 60] && giant.device == .meta && giant.rank == 1)
+            #expect(
+                giant.count == 1 << 60 && giant.shape == [1 << 60] && giant.device == .meta && giant.rank == 1
+            )
             #expect(giant.description == "Tensor([\(1 << 60)], float32)")
             expectError(.notImplemented) { _ = try giant.floats() }
             #expect(throws: TorchError.self) { _ = try one.repeatedEach(.max, 0) }
@@ -161,7 +172,9 @@ extension TorchTests {
             #expect(throws: TorchError.self) { _ = try one.padded([.min, .min]) }
             #expect(throws: TorchError.self) { _ = try one.multinomial(.max, replacement: true) }
             #expect(throws: TorchError.self) { _ = try Tensor.permutation(.max) }
-            #expect(throws: TorchError.self) { _ = try Tensor.zeros([1, 1, 2, 2]).interpolated(.max, .max, .bilinear) }
+            #expect(throws: TorchError.self) {
+                _ = try Tensor.zeros([1, 1, 2, 2]).interpolated(.max, .max, .bilinear)
+            }
             #expect(throws: TorchError.self) { _ = try Tensor.zeros([1, 1, 2, 2]).averagePool(.max, .max) }
         }
 
@@ -172,9 +185,14 @@ extension TorchTests {
             #expect(try none.floats().isEmpty && none.bytes().isEmpty && none.integers().isEmpty)
             #expect(try Tensor([] as [Float]).shape == [0])
             #expect(try Tensor([] as [Float], [4, 0]).transposed(0, 1).contiguous().floats().isEmpty)
-            #expect(try (none + 1).shape == [0, 3] && none.sum().item() == 0 && none.sum([0]).floats() == [0, 0, 0])
-            #expect(try none.matmul(.zeros([3, 2])).shape == [0, 2] && none.linear(.zeros([5, 3])).shape == [0, 5])
-            #expect(try none.softmax(1).shape == [0, 3] && none.layerNorm([3], epsilon: 1e-5).shape == [0, 3])
+            #expect(
+                try (none + 1).shape == [0, 3] && none.sum().item() == 0
+                    && none.sum([0]).floats() == [0, 0, 0])
+            #expect(
+                try none.matmul(.zeros([3, 2])).shape == [0, 2]
+                    && none.linear(.zeros([5, 3])).shape == [0, 5])
+            #expect(
+                try none.softmax(1).shape == [0, 3] && none.layerNorm([3], epsilon: 1e-5).shape == [0, 3])
             #expect(try Tensor.concatenated([none, .zeros([2, 3])], 0).shape == [2, 3])
             #expect(try none.sorted(0).values.shape == [0, 3] && none.nonzero().shape == [0, 2])
             #expect(try none.selected(where: none .> 0).shape == [0])

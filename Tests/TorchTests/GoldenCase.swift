@@ -34,7 +34,9 @@ struct GoldenCase {
 
     func integer(_ key: String) throws -> Int { try #require(options[key]?.integer, "\(operation) \(key)") }
     func double(_ key: String) throws -> Double { try #require(options[key]?.double, "\(operation) \(key)") }
-    func flag(_ key: String) throws -> Bool { try #require(options[key]?.bool as Bool?, "\(operation) \(key)") }
+    func flag(_ key: String) throws -> Bool {
+        try #require(options[key]?.bool as Bool?, "\(operation) \(key)")
+    }
     func text(_ key: String) throws -> String { try #require(options[key]?.string, "\(operation) \(key)") }
     func list(_ key: String) throws -> [Int] { try #require(options[key]?.integers, "\(operation) \(key)") }
     func dtype() throws -> DType { try #require(DType(named: options["type"]?.string)) }

@@ -178,14 +178,16 @@ func layer(_ c: GoldenCase) throws -> Tensor? {
     case "groupNorm":
         try c[0].groupNorm(c.integer("groups"), c.inputs[1], c.inputs[2], epsilon: c.double("epsilon"))
     case "averagePool": try c[0].averagePool(c.integer("height"), c.integer("width"))
-    case "maxPool": try c[0].maxPool(c.integer("kernel"), stride: c.integer("stride"), padding: c.integer("padding"))
+    case "maxPool":
+        try c[0].maxPool(c.integer("kernel"), stride: c.integer("stride"), padding: c.integer("padding"))
     case "interpolated":
         try c[0].interpolated(
             c.integer("height"), c.integer("width"), interpolation(c.text("mode")),
             alignCorners: c.flag("align"), antialias: c.flag("antialias"))
     case "attention":
         try c[0].attention(
-            key: c[1], value: c[2], mask: c.inputs[3], causal: c.flag("causal"), scale: c.options["scale"]?.double,
+            key: c[1], value: c[2], mask: c.inputs[3], causal: c.flag("causal"),
+            scale: c.options["scale"]?.double,
             grouped: c.flag("grouped"))
     default: nil
     }
@@ -194,7 +196,8 @@ func layer(_ c: GoldenCase) throws -> Tensor? {
 /// Checks that the parts of the decomposition multiply to the whole.
 private func singularValues(_ whole: Tensor) throws -> Tensor {
     let (u, s, vTransposed) = try whole.singularValues()
-    try expectClose(u.matmul(s.unsqueezed(-1) * vTransposed), whole, "product of the singular value decomposition")
+    try expectClose(
+        u.matmul(s.unsqueezed(-1) * vTransposed), whole, "product of the singular value decomposition")
     return s
 }
 
@@ -219,7 +222,8 @@ func loss(_ c: GoldenCase) throws -> Tensor? {
     switch c.operation {
     case "crossEntropy":
         try c[0].crossEntropy(
-            c[1], weight: c.inputs[2], ignoring: c.integer("ignoring"), smoothing: c.double("smoothing"), c.reduction())
+            c[1], weight: c.inputs[2], ignoring: c.integer("ignoring"), smoothing: c.double("smoothing"),
+            c.reduction())
     case "binaryCrossEntropy":
         try c[0].binaryCrossEntropy(c[1], weight: c.inputs[2], positiveWeight: c.inputs[3], c.reduction())
     case "klDivergence": try c[0].klDivergence(c[1], logTarget: c.flag("log"), c.reduction())
@@ -235,7 +239,8 @@ func random(_ c: GoldenCase) throws -> Tensor? {
     switch c.operation {
     case "uniform": return try .uniform(c.list("shape"), c.double("low"), c.double("high"), generator)
     case "normal":
-        return try .normal(c.list("shape"), mean: c.double("mean"), deviation: c.double("deviation"), generator)
+        return try .normal(
+            c.list("shape"), mean: c.double("mean"), deviation: c.double("deviation"), generator)
     case "integers": return try .integers(c.list("shape"), c.integer("low"), c.integer("high"), generator)
     case "permutation": return try .permutation(c.integer("count"), generator)
     case "multinomial":

@@ -15,7 +15,9 @@ extension TorchTests {
                 gradients = try json.required("gradients").tensors()
                 inputs = try json.required("inputs").tensors()
                 loss = try #require(json["loss"]?.double)
-                for tensor in inputs.values where tensor.dtype.isFloatingPoint { try tensor.requireGradient() }
+                for tensor in inputs.values where tensor.dtype.isFloatingPoint {
+                    try tensor.requireGradient()
+                }
             }
 
             subscript(name: String) -> Tensor {
@@ -42,7 +44,8 @@ extension TorchTests {
             try p.check("perceptron", hidden.linear(p["w2"]).crossEntropy(p["labels"], smoothing: 0.1))
 
             let a = try Golden("attention")
-            let mixed = try a["q"].attention(key: a["k"], value: a["v"], mask: a["bias"], scale: 0.4) * a["mix"]
+            let mixed =
+                try a["q"].attention(key: a["k"], value: a["v"], mask: a["bias"], scale: 0.4) * a["mix"]
             try a.check("attention", mixed.sum())
 
             let c = try Golden("convolution")
@@ -112,7 +115,8 @@ extension TorchTests {
             let (x, y, z) = (try Tensor([2.0]), try Tensor([3.0]), try Tensor([5.0]))
             for tensor in [x, y, z] { try tensor.requireGradient() }
             let product = try x * y
-            let unused = try gradients(of: [product], withRespectTo: [x, z], retainGraph: true, allowUnused: true)
+            let unused = try gradients(
+                of: [product], withRespectTo: [x, z], retainGraph: true, allowUnused: true)
             #expect(try unused[0]?.item() == 3 && unused[1] == nil)
             expectError(.internal) {
                 _ = try gradients(of: [product], withRespectTo: [x, z], retainGraph: true)

@@ -34,7 +34,8 @@ extension TorchTests {
                 try linear.setTrainable { _ in true }
                 try norm.setTrainable { _ in true }
                 optimizer = Optimizer(
-                    .adamW(), [ParameterGroup(try linear.parameters(prefix: "l.") + norm.parameters(prefix: "n."))])
+                    .adamW(),
+                    [ParameterGroup(try linear.parameters(prefix: "l.") + norm.parameters(prefix: "n."))])
                 x = try Tensor.normal([4, 8, 16], Generator(seed: 2))
             }
 
@@ -140,7 +141,10 @@ extension TorchTests {
             var tensor: Tensor?
             do { tensor = try Tensor.normal([2], Generator(seed: 3)) }
             #expect(try tensor?.floats().count == 2)
-            let (a, b) = (try Generator(seed: 1, epoch: 2, sample: 3, purpose: "x"), try Generator(seed: 1, purpose: "x"))
+            let (a, b) = (
+                try Generator(seed: 1, epoch: 2, sample: 3, purpose: "x"),
+                try Generator(seed: 1, purpose: "x")
+            )
             #expect(try Tensor.normal([3], a).floats() != Tensor.normal([3], b).floats())
         }
 

@@ -82,7 +82,8 @@ extension TorchTests {
             for (key, value) in small { #expect(large[key] == value, "\(key)") }
             #expect(small["layer.0.dense.weight"] != large["layer.1.dense.weight"])
             #expect(try values(Network(), seed: 2)["embedding.weight"] != small["embedding.weight"])
-            #expect(small["layer.0.norm.weight"] == [1, 1, 1, 1] && small["norm.running_mean"] == [0, 0, 0, 0])
+            #expect(
+                small["layer.0.norm.weight"] == [1, 1, 1, 1] && small["norm.running_mean"] == [0, 0, 0, 0])
             #expect(small["scale"] == [0.5] && small["norm.running_var"] == [1, 1, 1, 1])
             #expect(large["layer.2.dense.weight"]?.allSatisfy { abs($0) <= 0.5 } == true)
             #expect(large["extra.weight"]?.allSatisfy { abs($0) <= 1 } == true)
@@ -160,7 +161,8 @@ extension TorchTests {
                 return part
             }
             let linear = try ready(Linear(4, 6))
-            try expectClose(linear(x), x.matmul(linear.weight.transposed(0, 1)) + #require(linear.bias), "linear")
+            try expectClose(
+                linear(x), x.matmul(linear.weight.transposed(0, 1)) + #require(linear.bias), "linear")
             let centred = try x - x.mean([-1], keep: true)
             let normed = try centred / (x.variance([-1], keep: true) + 1e-5).sqrt()
             try expectClose(ready(LayerNorm(4))(x), normed, "layer norm")
@@ -169,7 +171,8 @@ extension TorchTests {
             let table = try ready(Embedding(5, 4))
             #expect(try table(Tensor([3, 3], [2, 1])).shape == [2, 1, 4])
             let image = try x.reshaped([1, 4, 3, 2])
-            let convolution = try ready(Convolution(4, 6, kernel: 3, stride: 2, padding: 1, groups: 2, bias: false))
+            let convolution = try ready(
+                Convolution(4, 6, kernel: 3, stride: 2, padding: 1, groups: 2, bias: false))
             #expect(try convolution(image).shape == [1, 6, 2, 1])
             #expect(try ready(BatchNorm(4))(image).shape == [1, 4, 3, 2])
             try expectClose(mergeHeads(splitHeads(x, 2)), x, "heads")

@@ -15,7 +15,9 @@ extension TorchTests {
                     continue
                 }
                 #expect(results.count == golden.outputs.count, "\(name)")
-                for (result, expected) in zip(results, golden.outputs) { try expectClose(result, expected, name) }
+                for (result, expected) in zip(results, golden.outputs) {
+                    try expectClose(result, expected, name)
+                }
             }
         }
 
@@ -36,7 +38,10 @@ extension TorchTests {
             let copy = try whole.clone()
             try whole.fill(0)
             #expect(try copy.floats() == [10, 20, 30, 40, 50, 60])
-            #expect(try whole.replacing([Tensor([1])], with: Tensor([7] as [Float])).floats() == [0, 0, 0, 7, 7, 7])
+            #expect(
+                try whole.replacing([Tensor([1])], with: Tensor([7] as [Float])).floats() == [
+                    0, 0, 0, 7, 7, 7,
+                ])
             #expect(try whole.floats().allSatisfy { $0 == 0 })
             #expect(try copy.to(.float32) === copy && copy.dropout(0) === copy)
         }
@@ -56,7 +61,8 @@ extension TorchTests {
         func transfer() throws {
             for dtype in DType.allCases {
                 let tensor = try Tensor([0, 1, 1, 0] as [Double], [2, 2]).to(dtype)
-                #expect(tensor.dtype == dtype && tensor.shape == [2, 2] && tensor.count == 4 && tensor.rank == 2)
+                #expect(
+                    tensor.dtype == dtype && tensor.shape == [2, 2] && tensor.count == 4 && tensor.rank == 2)
                 #expect(try tensor.transposed(0, 1).doubles() == [0, 1, 1, 0])
                 let bytes = try tensor.bytes()
                 #expect(bytes.count == 4 * dtype.size)

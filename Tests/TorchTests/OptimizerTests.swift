@@ -16,7 +16,9 @@ extension TorchTests {
                 json = try fixture("training.json").required("optimizers")
                 rates = try #require(json["rates"]?.array).compactMap(\.double)
                 skipped = try #require(json["skipped"]?.integers)
-                slopes = try #require(json["slopes"]?.array).map { try #require($0.array).map { try $0.tensor() } }
+                slopes = try #require(json["slopes"]?.array).map {
+                    try #require($0.array).map { try $0.tensor() }
+                }
                 parameters = try #require(json["start"]?.array).map { try $0.tensor() }
                 for parameter in parameters { try parameter.requireGradient() }
             }
@@ -194,10 +196,12 @@ extension TorchTests {
                 return try scaler.step(optimizer, rate: 0.5, clip: 1)
             }
             #expect(try step(0.25))
-            #expect(try parameter.floats() == [0.875, 0.875] && scaler.scale == 1024 && scaler.finiteSteps == 1)
+            #expect(
+                try parameter.floats() == [0.875, 0.875] && scaler.scale == 1024 && scaler.finiteSteps == 1)
             #expect(try !step(.infinity))
             #expect(try !step(.nan))
-            #expect(try parameter.floats() == [0.875, 0.875] && scaler.scale == 256 && scaler.finiteSteps == 0)
+            #expect(
+                try parameter.floats() == [0.875, 0.875] && scaler.scale == 256 && scaler.finiteSteps == 0)
             #expect(try step(0.25))
             #expect(try step(0.25))
             #expect(scaler.scale == 512 && scaler.finiteSteps == 0)
@@ -212,7 +216,9 @@ extension TorchTests {
         @Test("polynomial decay gives the numbers of the DVP release")
         func polynomial() {
             let schedule = Schedule(rate: 1e-4, warmup: 10, total: 100, decay: .linear)
-            let expected = [0: 0, 1: 1e-5, 9: 9e-5, 10: 1e-4, 11: 9.8889e-5, 50: 5.5556e-5, 99: 1.1111e-6, 100: 0]
+            let expected = [
+                0: 0, 1: 1e-5, 9: 9e-5, 10: 1e-4, 11: 9.8889e-5, 50: 5.5556e-5, 99: 1.1111e-6, 100: 0,
+            ]
             for (step, rate) in expected { #expect(abs(schedule.rate(at: step) - rate) < 5e-10) }
             #expect(schedule.rate(at: 1000) == 0)
             let square = Schedule(rate: 2, warmup: 0, total: 4, decay: .polynomial(power: 2, end: 0.1))
@@ -223,7 +229,8 @@ extension TorchTests {
         func others() {
             let cosine = Schedule(rate: 1, warmup: 2, total: 10, decay: .cosine)
             #expect(cosine.rate(at: 1) == 0.5 && cosine.rate(at: 2) == 1)
-            #expect(abs(cosine.rate(at: 6) - 0.5) < 1e-12 && abs(cosine.rate(at: 4) - 0.8535533905932737) < 1e-12)
+            #expect(
+                abs(cosine.rate(at: 6) - 0.5) < 1e-12 && abs(cosine.rate(at: 4) - 0.8535533905932737) < 1e-12)
             #expect(abs(cosine.rate(at: 10)) < 1e-12 && abs(cosine.rate(at: 99)) < 1e-12)
             let constant = Schedule(rate: 3, warmup: 4, total: 0, decay: .constant)
             #expect(constant.rate(at: 2) == 1.5 && constant.rate(at: 400) == 3)

@@ -17,14 +17,18 @@ extension TorchTests {
 
             func callAsFunction(_ inputs: [Tensor]) throws -> [Tensor] {
                 let hidden = try inputs[0].linear(weight, bias).gelu().dropout(0.4)
-                return [try hidden * inputs[1], try hidden.linear(weight).argmax(1), try hidden.square().sum([0])]
+                return [
+                    try hidden * inputs[1], try hidden.linear(weight).argmax(1), try hidden.square().sum([0]),
+                ]
             }
         }
 
         /// Values, then the gradients of both inputs and both parameters.
         func run(recomputing: Bool, autocast: DType = .float32) throws -> [Tensor] {
             let block = try Block()
-            let (x, y) = (try Tensor.normal([4, 6], Generator(seed: 1)), try Tensor.normal([4, 6], Generator(seed: 2)))
+            let (x, y) = (
+                try Tensor.normal([4, 6], Generator(seed: 1)), try Tensor.normal([4, 6], Generator(seed: 2))
+            )
             try x.requireGradient()
             try y.requireGradient()
             try Generator.seedDefault(9)
@@ -50,7 +54,8 @@ extension TorchTests {
         @Test("the second run has the autocast of the first")
         func autocast() throws {
             let (plain, again) = (
-                try run(recomputing: false, autocast: .bfloat16), try run(recomputing: true, autocast: .bfloat16)
+                try run(recomputing: false, autocast: .bfloat16),
+                try run(recomputing: true, autocast: .bfloat16)
             )
             for (index, (a, b)) in zip(again, plain).enumerated() {
                 try expectClose(a, b, tolerance: 0.01, "result \(index)")

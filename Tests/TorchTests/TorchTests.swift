@@ -2,12 +2,13 @@ import Support
 import Testing
 import Torch
 
-/// Every test of tensors, one after the other: recording, autocast, counters and the default generator belong to the
-/// whole process.
+/// Every test of tensors, one after the other: recording, autocast, counters and the default generator belong
+/// to the whole process.
 @Suite(.serialized) enum TorchTests {}
 
 /// The folder with this module's golden files.
-let fixtures = #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(2).joined(separator: "/")
+let fixtures =
+    #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(2).joined(separator: "/")
     + "/Fixtures/Torch"
 
 /// A file of the folder.
@@ -44,7 +45,8 @@ extension DType {
     }
 }
 
-/// Records an issue unless both tensors have one type and shape and |a − b| ≤ tolerance · max(1, |b|) everywhere.
+/// Records an issue unless both tensors have one type and shape and |a − b| ≤ tolerance · max(1, |b|)
+/// everywhere.
 func expectClose(
     _ found: Tensor, _ expected: Tensor, tolerance: Double = 1e-5, _ what: String = "",
     sourceLocation: SourceLocation = #_sourceLocation
@@ -58,7 +60,8 @@ func expectClose(
             || abs(a[index] - b[index]) <= tolerance * max(1, abs(b[index])))
     }
     if let wrong {
-        Issue.record("\(what): element \(wrong) is \(a[wrong]), not \(b[wrong])", sourceLocation: sourceLocation)
+        Issue.record(
+            "\(what): element \(wrong) is \(a[wrong]), not \(b[wrong])", sourceLocation: sourceLocation)
     }
 }
 
@@ -73,7 +76,9 @@ func expectError(
     } catch let error as TorchError {
         let text = error.description
         #expect(error.kind == kind, "\(text)", sourceLocation: sourceLocation)
-        #expect(!text.contains("\n") && !text.contains("Exception raised from"), "\(text)", sourceLocation: sourceLocation)
+        #expect(
+            !text.contains("\n") && !text.contains("Exception raised from"), "\(text)",
+            sourceLocation: sourceLocation)
         return error
     } catch {
         Issue.record("another error: \(error)", sourceLocation: sourceLocation)

@@ -60,7 +60,7 @@ struct Program {
             output: String(decoding: text, as: UTF8.self), errors: String(decoding: words, as: UTF8.self))
     }
 
-    /// Runs it with a command that must fail: nothing on the standard output, one line `error: …` on the other.
+    /// Runs it with a command that must fail: no output, one line `error: …` on the standard error.
     static func fails(_ arguments: [String], code: Int32 = 2, environment: [String: String] = [:]) throws
         -> String
     {

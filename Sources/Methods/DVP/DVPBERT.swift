@@ -16,12 +16,14 @@ public struct DVPSettings: Sendable, Equatable {
     public var hasVisualNorm = true
     /// Bottleneck of an adapter: width / this.
     public var adapterReduction = 8
+    /// How the adapters' maps start.
     public var adapterStart = BottleneckAdapter.Start.normal
     /// Standard deviation of the type embedding's first values. The release leaves the default of 1, large beside BERT's
     /// states.
     public var typeDeviation = 1.0
     /// Heads of the cross-attention.
     public var heads = 12
+    /// Probability of dropout in training: in BERT and in the cross-attention.
     public var dropout = 0.1
 
     /// The authors' code.
@@ -35,6 +37,7 @@ public struct DVPSettings: Sendable, Equatable {
     /// The repaired method: the defaults above.
     public static let fixed = DVPSettings()
 
+    /// The repaired method, ``fixed``.
     public init() {}
 }
 
@@ -45,7 +48,9 @@ public struct DVPSettings: Sendable, Equatable {
 ///
 /// Legend: B batch, L text tokens, N visual tokens, D width of BERT, V width of the tower, K insertion layer, M layers.
 public struct DVPBERT: Module {
+    /// What was added, and where.
     public let settings: DVPSettings
+    /// The language model, without its pooler.
     public var bert: BERT
     private var typeEmbedding: Embedding
     private var visualNorm: LayerNorm?
@@ -94,6 +99,7 @@ public struct DVPBERT: Module {
         settings.freezesBelowInsertion ? settings.insertLayer : 0
     }
 
+    /// Lists bert_model, token_type_embeddings, visual_norm, cross_attn, adapter_modules, vqa_classifier.
     public mutating func visit(_ visitor: ParameterVisitor) throws {
         try visitor("bert_model", &bert)
         try visitAdded(visitor)

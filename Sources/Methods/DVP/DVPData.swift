@@ -11,6 +11,7 @@ public struct DVPData {
         public let question: Int
         /// Row of the visual tokens.
         public let image: Int
+        /// The answers that earn something; empty when made without a vocabulary.
         public let targets: [AnswerVocabulary.Target]
         /// Index into the samples it was made from.
         public let sample: Int
@@ -18,6 +19,7 @@ public struct DVPData {
 
     /// Token ids of the distinct questions, in order of first appearance.
     public private(set) var questions: [[Int]] = []
+    /// What is trained on or answered, in the order of the samples.
     public private(set) var items: [Item] = []
     /// Samples left out of training because no answer of theirs is in the vocabulary.
     public private(set) var unanswerable = 0

@@ -5,6 +5,7 @@ import Torch
 
 /// DVP with what it works on: data, visual tokens, and the states of the frozen layers below the prompt.
 public final class DVPLearner: Learner {
+    /// The model, whose parameters training changes in place.
     public private(set) var model: DVPBERT
     private let data: DVPData
     /// Visual tokens, [rows, N, V].
@@ -33,10 +34,13 @@ public final class DVPLearner: Learner {
         caches = cachesLower && model.lowerLayersAreFrozen
     }
 
+    /// The items of the data; samples it left out do not count.
     public var itemCount: Int { data.items.count }
 
+    /// Tokens of the item's question.
     public func length(of item: Int) -> Int { data.questions[data.items[item].question].count }
 
+    /// The parameters that require a gradient, with DVP's names.
     public func trained() throws -> [NamedTensor] { try model.trainableParameters() }
 
     /// The release's four groups: the head learns faster, and biases and norms are not decayed (the head's own norm is,
@@ -61,6 +65,7 @@ public final class DVPLearner: Learner {
         return groups.map(\.1).filter { !$0.parameters.isEmpty }
     }
 
+    /// ``softTargetLoss(_:_:)`` of `items`, with dropout in the layers that are not cached.
     public func loss(_ items: [Int]) throws -> Tensor {
         let logits = try logits(items, dropout: model.settings.dropout)
         var targets = [Float](repeating: 0, count: items.count * classes)

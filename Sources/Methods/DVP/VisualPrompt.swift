@@ -21,6 +21,7 @@ public struct VisualPromptAttention: Module {
         self.heads = heads
     }
 
+    /// Lists linear_v, linear_k, linear_q and linear_merge.
     public mutating func visit(_ visitor: ParameterVisitor) throws {
         try visitor("linear_v", &value)
         try visitor("linear_k", &key)
@@ -42,12 +43,17 @@ public struct AnswerClassifier: Module {
     private var norm: LayerNorm
     private var classify: Linear
 
+    /// - Parameters:
+    ///   - size: width D of the feature it reads.
+    ///   - hidden: width between the two maps.
+    ///   - classes: size C of the answer vocabulary.
     public init(_ size: Int, hidden: Int, classes: Int) throws {
         expand = try Linear(size, hidden, (.normal(deviation: 0.02), .zeros))
         norm = try LayerNorm(hidden)
         classify = try Linear(hidden, classes, (.normal(deviation: 0.02), .zeros))
     }
 
+    /// Lists 0 and 3, the maps, and 1, the norm between them.
     public mutating func visit(_ visitor: ParameterVisitor) throws {
         try visitor("0", &expand)
         try visitor("1", &norm)

@@ -2,6 +2,7 @@ import Torch
 
 /// A bottleneck adapter (Houlsby et al. 2019): x + up(act(down(x))), placed on a sub-layer's output.
 public struct BottleneckAdapter: Module {
+    /// The function between the two maps.
     public enum Activation: Sendable { case relu, silu }
 
     /// How the maps start.
@@ -18,6 +19,9 @@ public struct BottleneckAdapter: Module {
     private var up: Linear
     private let activation: Activation
 
+    /// - Parameters:
+    ///   - size: width D of the sub-layer's output.
+    ///   - bottleneck: width between the two maps.
     public init(_ size: Int, bottleneck: Int, activation: Activation = .relu, start: Start) throws {
         let shrink: Initialization
         let grow: Initialization
@@ -31,6 +35,7 @@ public struct BottleneckAdapter: Module {
         self.activation = activation
     }
 
+    /// Lists down_sampler and up_sampler.
     public mutating func visit(_ visitor: ParameterVisitor) throws {
         try visitor("down_sampler", &down)
         try visitor("up_sampler", &up)

@@ -261,7 +261,7 @@ func freeBytes(_ path: String) -> Int? {
 
 /// Runs `body`, turning a failed system call into the user's problem (exit code 2): a full disk or a read-only run
 /// folder is something only the user can repair.
-func asBadInput<T: ~Copyable>(_ body: () throws -> T) throws -> T {
+package func asBadInput<T: ~Copyable>(_ body: () throws -> T) throws -> T {
     do {
         return try body()
     } catch let error as VQAError where error.kind == .failure {

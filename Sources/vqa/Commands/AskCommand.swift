@@ -21,10 +21,12 @@ struct AskCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The adapter's folder.", valueName: "folder"))
     var adapter = "runs/latest/adapter"
 
-    @Option(help: ArgumentHelp("The language model, when it is not where the adapter says.", valueName: "model"))
+    @Option(
+        help: ArgumentHelp("The language model, when it is not where the adapter says.", valueName: "model"))
     var model: String?
 
-    @Option(help: ArgumentHelp("The image encoder, when it is not where the adapter says.", valueName: "model"))
+    @Option(
+        help: ArgumentHelp("The image encoder, when it is not where the adapter says.", valueName: "model"))
     var visionModel: String?
 
     @Option(help: ArgumentHelp("How many answers to show.", valueName: "n"))
@@ -47,7 +49,10 @@ struct AskCommand: ParsableCommand {
         }
         for (index, answer) in answers.enumerated() {
             let percent = String((answer.probability * 1000).rounded() / 10)
-            try Output.print(index == 0 ? "\(answer.text)  (\(percent) %)" : "  or \(answer.text)  (\(percent) %)")
+            try Output.print(
+                index == 0
+                    ? "\(oneLine(answer.text))  (\(percent) %)"
+                    : "  or \(oneLine(answer.text))  (\(percent) %)")
         }
     }
 }

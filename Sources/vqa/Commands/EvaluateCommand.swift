@@ -12,10 +12,12 @@ struct EvaluateCommand: ParsableCommand {
               vqa evaluate --adapter runs/latest/adapter --task easy-vqa --split test
             """)
 
-    @Option(help: ArgumentHelp("The language model, when it is not where the adapter says.", valueName: "model"))
+    @Option(
+        help: ArgumentHelp("The language model, when it is not where the adapter says.", valueName: "model"))
     var model: String?
 
-    @Option(help: ArgumentHelp("The image encoder, when it is not where the adapter says.", valueName: "model"))
+    @Option(
+        help: ArgumentHelp("The image encoder, when it is not where the adapter says.", valueName: "model"))
     var visionModel: String?
 
     @Option(help: ArgumentHelp("The adapter's folder.", valueName: "folder"))
@@ -24,7 +26,8 @@ struct EvaluateCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The task, such as easy-vqa or vqav2.", valueName: "task"))
     var task: String
 
-    @Option(help: ArgumentHelp("The data set's folder; by default the embedded easy-VQA.", valueName: "folder"))
+    @Option(
+        help: ArgumentHelp("The data set's folder; by default the embedded easy-VQA.", valueName: "folder"))
     var data: String?
 
     @Option(help: ArgumentHelp("The split.", valueName: "split"))
@@ -45,8 +48,8 @@ struct EvaluateCommand: ParsableCommand {
     func run() throws {
         Interrupt.listen()
         let evaluation = Evaluation(
-            adapter: adapter, languageModel: model, visionModel: visionModel, task: task, dataRoot: data, split: split,
-            limit: limit, batchSize: batchSize, output: output)
+            adapter: adapter, languageModel: model, visionModel: visionModel, task: task, dataRoot: data,
+            split: split, limit: limit, batchSize: batchSize, output: output)
         let result = try evaluation.run(
             say: { try? Output.write($0 + "\n", to: json ? 2 : 1, path: "output") },
             shouldStop: { Interrupt.isRequested })

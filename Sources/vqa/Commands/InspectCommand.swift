@@ -1,5 +1,4 @@
 import ArgumentParser
-import Backbones
 import Support
 import Training
 
@@ -26,7 +25,7 @@ struct InspectCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        let report = try inspect(ModelLibrary.locate(path), allTensors: all)
+        let report = try inspect(path, allTensors: all)
         try json ? Output.print(report.json, indented: true) : Output.print(report.lines)
     }
 }

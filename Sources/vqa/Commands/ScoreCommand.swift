@@ -10,7 +10,8 @@ struct ScoreCommand: ParsableCommand {
         discussion: """
             Example:
 
-              vqa score --task vqav2 --questions Q.json --annotations A.json --predictions P.json
+              vqa score --task vqav2 --questions Q.json \\
+                --annotations A.json --predictions P.json
             """)
 
     @Option(help: ArgumentHelp("The task, such as vqav2 or easy-vqa.", valueName: "task"))

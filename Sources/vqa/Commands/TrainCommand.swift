@@ -12,9 +12,11 @@ struct TrainCommand: ParsableCommand {
 
               vqa train Examples/easy-vqa-dvp-bert.yaml
               vqa train my.yaml insert_layer=4 learning_rate=5e-4 --limit 1000
-              vqa train my.yaml --resume runs/latest
+              vqa train my.yaml --resume
 
-            A run stopped by Ctrl-C, or killed, goes on with --resume to the same result.
+            A run stopped by Ctrl-C (exit code 1, after a checkpoint), or killed, goes on with --resume to the same
+            result. It must be given the settings it was started with; only what changes nothing of what is learned
+            (name, threads, cache_dir, checkpoint_every, baselines, validation_split) may differ.
             """)
 
     @Argument(help: ArgumentHelp("The configuration, YAML.", valueName: "config.yaml"))
@@ -23,7 +25,10 @@ struct TrainCommand: ParsableCommand {
     @Argument(help: ArgumentHelp("Settings that override the file.", valueName: "key=value"))
     var overrides: [String] = []
 
-    @Option(help: ArgumentHelp("Go on with the run in this folder.", valueName: "run"))
+    @Option(
+        defaultAsFlag: TrainCommand.newest, parsing: .next,
+        help: ArgumentHelp(
+            "Go on with the run in this folder, or with the newest when none is named.", valueName: "run"))
     var resume: String?
 
     @Option(help: ArgumentHelp("The run's folder; by default a new one under runs/.", valueName: "folder"))
@@ -41,6 +46,14 @@ struct TrainCommand: ParsableCommand {
     @Flag(help: "Print the result as JSON.")
     var json = false
 
+    private static let newest = "latest"
+
+    /// The run to go on with. Without a name it is that of `--output`, or the newest.
+    private var resumedRun: String? {
+        guard let resume else { return nil }
+        return resume == TrainCommand.newest ? output ?? "runs/\(resume)" : resume
+    }
+
     func run() throws {
         let settings = overrides + (limit.map { ["limit=\($0)"] } ?? [])
         let configuration = try TrainingConfiguration(ConfigurationSource(file: file, overrides: settings))
@@ -54,7 +67,7 @@ struct TrainCommand: ParsableCommand {
         }
         Interrupt.listen()
         let outcome = try run.run(
-            resume: resume, output: output, command: CommandLine.arguments,
+            resume: resumedRun, output: output, command: CommandLine.arguments,
             shouldStop: { Interrupt.isRequested })
         try json ? Output.print(outcome.json, indented: true) : Output.print(outcome.text)
     }

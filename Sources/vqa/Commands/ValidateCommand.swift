@@ -30,7 +30,8 @@ struct ValidateDataCommand: ParsableCommand {
             Examples:
 
               vqa validate data --task vqav2 --data vqav2 --split val
-              vqa validate data --task vqav2 --questions Q.json --annotations A.json --images val2014
+              vqa validate data --task vqav2 --questions Q.json \\
+                --annotations A.json --images val2014
             """)
 
     @Option(help: ArgumentHelp("The task, such as vqav2 or easy-vqa.", valueName: "task"))
@@ -72,7 +73,7 @@ struct ValidateDataCommand: ParsableCommand {
         if json {
             try Output.print(.array(reports.map(\.json)), indented: true)
         } else {
-            for report in reports { try Output.print(report.lines) }
+            try Output.print(validationLines(reports))
         }
         if reports.contains(where: \.isFatal) { throw ExitCode(VQAError.Kind.badInput.rawValue) }
     }
@@ -106,14 +107,16 @@ struct ValidateModelCommand: ParsableCommand {
         commandName: "model",
         abstract: "Holds a model's configuration, tokenizer and weights against its architecture.",
         discussion: """
-            The model is not run.
+            An adapter is held against the models that it was trained on. Nothing is run.
 
             Example:
 
               vqa validate model minilm
             """)
 
-    @Argument(help: ArgumentHelp("A model's folder, a file of weights, or a short name.", valueName: "model"))
+    @Argument(
+        help: ArgumentHelp(
+            "A folder of a model or adapter, a file of weights, or a short name.", valueName: "model"))
     var model: String
 
     @Flag(help: "Print JSON.")

@@ -1,5 +1,5 @@
-// What one small operation costs from Swift. Tools/bench/overhead.sh runs it beside the same loop in C++ and prints the
-// difference.
+// What one small operation costs from Swift. Tools/bench/overhead.sh runs it beside the same loop in C++ and
+// prints the difference.
 import Torch
 
 /// Nanoseconds of one call of `body`: the best of many short rounds, because noise only adds.
@@ -16,11 +16,15 @@ func nanoseconds(_ body: () throws -> Void) rethrows -> Double {
     return best
 }
 
-try Engine.setThreads(1)
-let a = try Tensor([1, 2, 3, 4] as [Float], [2, 2])
-let b = try Tensor([5, 6, 7, 8] as [Float], [2, 2])
-try print("add", nanoseconds { _ = try a + b })
-try print("add_number", nanoseconds { _ = try a + 2 })
-try print("reshape", nanoseconds { _ = try a.reshaped([4, 1]) })
-try print("linear", nanoseconds { _ = try a.linear(b) })
-try print("concatenate", nanoseconds { _ = try Tensor.concatenated([a, b], 0) })
+do {
+    try Engine.setThreads(1)
+    let a = try Tensor([1, 2, 3, 4] as [Float], [2, 2])
+    let b = try Tensor([5, 6, 7, 8] as [Float], [2, 2])
+    try print("add", nanoseconds { _ = try a + b })
+    try print("add_number", nanoseconds { _ = try a + 2 })
+    try print("reshape", nanoseconds { _ = try a.reshaped([4, 1]) })
+    try print("linear", nanoseconds { _ = try a.linear(b) })
+    try print("concatenate", nanoseconds { _ = try Tensor.concatenated([a, b], 0) })
+} catch {
+    print(error)
+}
