@@ -51,7 +51,8 @@ let package = Package(
         + module("Methods", ["Backbones", "Tasks", "Runs", "Checkpoints", "Tokenizers", "Images", "Torch"])
         + module(
             "Training",
-            ["Methods", "Backbones", "Tasks", "Runs", "Checkpoints", "Tokenizers", "Images", "Torch"])
+            ["Methods", "Backbones", "Tasks", "Runs", "Checkpoints", "Tokenizers", "Images", "Torch"],
+            testing: ["TestWorld"])
         + [
             .executableTarget(
                 name: "vqa",
@@ -59,7 +60,11 @@ let package = Package(
                     "Training", "Support", .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 ],
                 swiftSettings: strict),
-            .testTarget(name: "vqaTests", dependencies: ["vqa", "Support"], swiftSettings: strict),
+            .testTarget(name: "vqaTests", dependencies: ["vqa", "Support", "TestWorld"], swiftSettings: strict),
+            // Models and data of a few kilobytes that tests train on.
+            .target(
+                name: "TestWorld", dependencies: ["Backbones", "Checkpoints", "Images", "Support", "Torch"],
+                path: "Tests/TestWorld", swiftSettings: strict),
             // A program that the tests of the run folder start and kill.
             .executableTarget(
                 name: "RunsKillHelper", dependencies: ["Runs", "Support"], path: "Tests/RunsKillHelper",

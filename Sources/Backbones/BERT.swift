@@ -27,22 +27,13 @@ public struct BERTConfiguration: Sendable, Equatable {
 
     /// Reads the keys of the reference's `BertConfig`; refuses what this implementation does not compute.
     public init(_ json: JSON, source: String) throws {
-        func size(_ key: String, _ fallback: Int) throws -> Int {
-            guard let value = json[key], !value.isNull else { return fallback }
-            guard let number = value.integer, number > 0, number <= 1 << 24 else {
-                throw VQAError(
-                    "cannot use the model", at: "\(source), \(key)",
-                    because: "it is \(value.text()), not a size")
-            }
-            return number
-        }
-        vocabularySize = try size("vocab_size", vocabularySize)
-        hiddenSize = try size("hidden_size", hiddenSize)
-        layers = try size("num_hidden_layers", layers)
-        heads = try size("num_attention_heads", heads)
-        intermediateSize = try size("intermediate_size", intermediateSize)
-        positions = try size("max_position_embeddings", positions)
-        segments = try size("type_vocab_size", segments)
+        vocabularySize = try json.size("vocab_size", vocabularySize, source: source)
+        hiddenSize = try json.size("hidden_size", hiddenSize, source: source)
+        layers = try json.size("num_hidden_layers", layers, source: source)
+        heads = try json.size("num_attention_heads", heads, source: source)
+        intermediateSize = try json.size("intermediate_size", intermediateSize, source: source)
+        positions = try json.size("max_position_embeddings", positions, source: source)
+        segments = try json.size("type_vocab_size", segments, source: source)
         normEpsilon = json["layer_norm_eps"]?.double ?? normEpsilon
         guard hiddenSize % heads == 0 else {
             throw VQAError(

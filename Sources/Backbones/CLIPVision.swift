@@ -31,21 +31,12 @@ public struct CLIPVisionConfiguration: Sendable, Equatable {
     /// Reads a `CLIPVisionConfig`, alone or as `vision_config` of a `CLIPConfig`.
     public init(_ json: JSON, source: String) throws {
         let vision = json["vision_config"] ?? json
-        func size(_ key: String, _ fallback: Int) throws -> Int {
-            guard let value = vision[key], !value.isNull else { return fallback }
-            guard let number = value.integer, number > 0, number <= 1 << 20 else {
-                throw VQAError(
-                    "cannot use the model", at: "\(source), \(key)",
-                    because: "it is \(value.text()), not a size")
-            }
-            return number
-        }
-        imageSize = try size("image_size", imageSize)
-        patchSize = try size("patch_size", patchSize)
-        hiddenSize = try size("hidden_size", hiddenSize)
-        layers = try size("num_hidden_layers", layers)
-        heads = try size("num_attention_heads", heads)
-        intermediateSize = try size("intermediate_size", intermediateSize)
+        imageSize = try vision.size("image_size", imageSize, source: source)
+        patchSize = try vision.size("patch_size", patchSize, source: source)
+        hiddenSize = try vision.size("hidden_size", hiddenSize, source: source)
+        layers = try vision.size("num_hidden_layers", layers, source: source)
+        heads = try vision.size("num_attention_heads", heads, source: source)
+        intermediateSize = try vision.size("intermediate_size", intermediateSize, source: source)
         projectionSize =
             json["projection_dim"]?.integer ?? vision["projection_dim"]?.integer ?? projectionSize
         normEpsilon = vision["layer_norm_eps"]?.double ?? normEpsilon

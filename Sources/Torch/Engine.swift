@@ -16,8 +16,8 @@ public enum Engine {
         static let libraryName = "libvqatorch.so"
     #endif
 
-    /// Where the shim is, or nil. `VQA_ENGINE` names the file; otherwise every folder from the program's own and from
-    /// the working directory upwards is looked through for `.deps/lib` and `lib/vqa`.
+    /// Where the shim is, or nil. `VQA_ENGINE` names the file; otherwise every folder from the program's own
+    /// and from the working directory upwards is looked through for `.deps/lib` and `lib/vqa`.
     public static func libraryPath() -> String? {
         if let named = environment("VQA_ENGINE") { return named }
         return findUpwards(".deps/lib/\(libraryName)") ?? findUpwards("lib/vqa/\(libraryName)")
@@ -54,29 +54,31 @@ public enum Engine {
     public static var hasNativeBFloat16: Bool { ct_cpu_has_bfloat16() }
 
     /// Opened once; the pointer is to constant memory of the library, which is never closed.
-    nonisolated(unsafe) fileprivate static let opened: Result<UnsafePointer<CTTable>, TorchError> = open()
+    nonisolated(unsafe) fileprivate static let opened = Result { () throws(TorchError) in
+        try open(libraryPath())
+    }
 
-    private static func open() -> Result<UnsafePointer<CTTable>, TorchError> {
-        guard let path = libraryPath() else {
-            return .failure(
-                TorchError(
-                    .unavailable, operation: "open",
-                    message:
-                        "cannot load libtorch: \(libraryName) was not found; run 'make setup', or set VQA_ENGINE"
-                ))
+    /// Opens the shim at `path`.
+    package static func open(_ path: String?) throws(TorchError) -> UnsafePointer<CTTable> {
+        guard let path else {
+            throw TorchError(
+                .unavailable, operation: "open",
+                message:
+                    "cannot load libtorch: \(libraryName) was not found; run 'make setup', or set VQA_ENGINE")
         }
         var message = [CChar](repeating: 0, count: 1024)
         guard let table = ct_open(path, &message, Int32(message.count)) else {
             let reason = message.withUnsafeBufferPointer { text in
                 text.baseAddress.map { String(cString: $0) } ?? ""
             }
-            return .failure(
-                TorchError(
-                    .unavailable, operation: "open",
-                    message: oneLine("cannot load libtorch: \(path): \(reason); run 'make setup' again")))
+            // The loader's own reasons begin with the file already.
+            let told = reason.hasPrefix(path) ? reason : "\(path): \(reason)"
+            throw TorchError(
+                .unavailable, operation: "open",
+                message: oneLine("cannot load libtorch: \(told); run 'make setup' again"))
         }
         table.pointee.tune_allocator()
-        return .success(table)
+        return table
     }
 }
 

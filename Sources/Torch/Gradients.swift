@@ -30,7 +30,8 @@ extension Tensor {
         try Tensor.run((self, gradient)) { $0.pointee.set_gradient(handle, gradient?.handle) }
     }
 
-    /// Adds the derivatives of this scalar (or, with `gradient`, of any tensor) to the gradients of the leaves.
+    /// Adds the derivatives of this scalar (or, with `gradient`, of any tensor) to the gradients of the
+    /// leaves.
     ///
     /// - Parameters:
     ///   - retainGraph: keep the graph for another pass.
@@ -90,7 +91,8 @@ public func gradients(
     return results.map { $0.map { Tensor(adopting: $0) } }
 }
 
-/// Runs `body` without recording operations. The closure is synchronous on purpose: recording belongs to the thread.
+/// Runs `body` without recording operations. The closure is synchronous on purpose: recording belongs to the
+/// thread.
 public func withoutGradients<Result>(_ body: () throws -> Result) throws -> Result {
     try withGradientRecording(false, body)
 }
@@ -108,8 +110,8 @@ private func withGradientRecording<Result>(_ value: Bool, _ body: () throws -> R
     return try body()
 }
 
-/// Runs `body` with matrix products and convolutions in `dtype` (bf16 or fp16), as PyTorch's autocast does; with
-/// float32 it just runs `body`.
+/// Runs `body` with matrix products and convolutions in `dtype` (bf16 or fp16), as PyTorch's autocast does;
+/// with float32 it just runs `body`.
 public func withAutocast<Result>(_ dtype: DType, on device: Device = .cpu, _ body: () throws -> Result) throws
     -> Result
 {
@@ -149,13 +151,13 @@ private struct AutocastRegion {
     }
 }
 
-/// Runs `body` on `inputs` without keeping what is needed for the backward pass, and runs it again during that pass:
-/// less memory for one more forward (activation checkpointing, Chen et al. 2016).
+/// Runs `body` on `inputs` without keeping what is needed for the backward pass, and runs it again during
+/// that pass: less memory for one more forward (activation checkpointing, Chen et al. 2016).
 ///
-/// Parameters used inside get their gradients from ``Tensor/backward(_:retainGraph:createGraph:)`` as usual; every other
-/// tensor that requires a gradient must be one of `inputs`. The second run sees the default random generator and the
-/// autocast of the first, so dropout repeats itself. An error of the second run comes back from the backward pass, as
-/// ``TorchError/Kind/callback``. Second derivatives are refused.
+/// Parameters used inside get their gradients from ``Tensor/backward(_:retainGraph:createGraph:)`` as usual;
+/// every other tensor that requires a gradient must be one of `inputs`. The second run sees the default
+/// random generator and the autocast of the first, so dropout repeats itself. An error of the second run
+/// comes back from the backward pass, as ``TorchError/Kind/callback``. Second derivatives are refused.
 public func recomputed(_ inputs: [Tensor], _ body: @escaping ([Tensor]) throws -> [Tensor]) throws -> [Tensor]
 {
     let torch = try engine()

@@ -25,9 +25,10 @@ public enum Initialization: Sendable, Equatable {
 
 /// A piece of a network: a value that holds tensors and other modules.
 ///
-/// A module says once, in ``visit(_:)``, which parameters it has and under which names; the names are the checkpoint's
-/// own. Loading, saving, counting, freezing, moving, optimising and printing all go through that one traversal. Copying
-/// a module copies references to its tensors: replacing a tensor in the copy leaves the original alone.
+/// A module says once, in ``visit(_:)``, which parameters it has and under which names; the names are the
+/// checkpoint's own. Loading, saving, counting, freezing, moving, optimising and printing all go through that
+/// one traversal. Copying a module copies references to its tensors: replacing a tensor in the copy leaves
+/// the original alone.
 ///
 /// A new module lies on the meta device: it has shapes and no memory until it is loaded or initialised.
 public protocol Module {
@@ -132,8 +133,8 @@ extension Module {
         try parameters(prefix: prefix).filter(\.tensor.requiresGradient)
     }
 
-    /// Gives memory and first values to every tensor that has none. The values of a parameter depend on the seed and its
-    /// name alone, not on what else is initialised.
+    /// Gives memory and first values to every tensor that has none. The values of a parameter depend on the
+    /// seed and its name alone, not on what else is initialised.
     public mutating func initialize(seed: Int, prefix: String = "") throws {
         try forEachParameter(prefix: prefix) { slot, tensor in
             guard tensor.device == .meta else { return }
@@ -149,12 +150,14 @@ extension Module {
         }
     }
 
-    /// Makes the parameters whose key satisfies `selected` trainable fp32 tensors of their own, and the others frozen.
+    /// Makes the parameters whose key satisfies `selected` trainable fp32 tensors of their own, and the
+    /// others frozen.
     public mutating func setTrainable(prefix: String = "", _ selected: @escaping (String) -> Bool) throws {
         try forEachParameter(prefix: prefix) { slot, tensor in
             let train = !slot.isBuffer && selected(slot.key)
             guard train || tensor.requiresGradient else { return }
-            // A new leaf: mapped weights are read-only, and one tensor may be shared with another copy of the module.
+            // A new leaf: mapped weights are read-only, and one tensor may be shared with another copy of the
+            // module.
             tensor = train ? try tensor.detached().to(.float32).clone() : try tensor.detached()
             if train { try tensor.requireGradient() }
         }

@@ -5,8 +5,9 @@ import Support
 public enum OptimizerKind: Sendable, Equatable {
     /// PyTorch's AdamW: decay first, epsilon added after the bias correction (Loshchilov and Hutter 2019).
     case adamW(beta1: Double = 0.9, beta2: Double = 0.999, epsilon: Double = 1e-8)
-    /// The form of early Hugging Face releases, which several of the methods were trained with: epsilon is added before
-    /// the bias correction, and decay comes after the step, on the updated weight, with the plain rate.
+    /// The form of early Hugging Face releases, which several of the methods were trained with: epsilon is
+    /// added before the bias correction, and decay comes after the step, on the updated weight, with the
+    /// plain rate.
     case adamWOriginal(beta1: Double = 0.9, beta2: Double = 0.999, epsilon: Double = 1e-8)
     /// Adam with decay added to the gradient.
     case adam(beta1: Double = 0.9, beta2: Double = 0.999, epsilon: Double = 1e-8)
@@ -30,7 +31,8 @@ public struct ParameterGroup {
     }
 }
 
-/// Updates parameters in place from their gradients. A parameter without a gradient is left alone, its state too.
+/// Updates parameters in place from their gradients. A parameter without a gradient is left alone, its state
+/// too.
 public final class Optimizer {
     /// The update rule.
     public let kind: OptimizerKind
@@ -171,8 +173,8 @@ public final class Optimizer {
 
     // MARK: Saving
 
-    /// The state as named tensors and step counts, for a checkpoint. The tensors are those that the next step changes:
-    /// write or clone them before it.
+    /// The state as named tensors and step counts, for a checkpoint. The tensors are those that the next step
+    /// changes: write or clone them before it.
     public func state() -> (tensors: [NamedTensor], steps: [String: Int]) {
         var tensors: [NamedTensor] = []
         var steps: [String: Int] = [:]
@@ -188,8 +190,9 @@ public final class Optimizer {
         return (tensors, steps)
     }
 
-    /// Puts back a copy of what ``state()`` gave. The saved state and the parameters must fit exactly: a tensor that is
-    /// missing, of another shape or of no parameter is an error, which leaves the optimiser as it was.
+    /// Puts back a copy of what ``state()`` gave. The saved state and the parameters must fit exactly: a
+    /// tensor that is missing, of another shape or of no parameter is an error, which leaves the optimiser as
+    /// it was.
     public func restore(tensors: [NamedTensor], steps: [String: Int]) throws {
         var saved = Dictionary(tensors.map { ($0.key, $0.tensor) }) { first, _ in first }
         var counts = steps
@@ -228,8 +231,8 @@ public final class Optimizer {
     }
 }
 
-/// Scales losses so that fp16 gradients do not vanish, and finds its scale by trial: it doubles after a run of finite
-/// steps and halves when a gradient overflows, whose step is then skipped. PyTorch's constants.
+/// Scales losses so that fp16 gradients do not vanish, and finds its scale by trial: it doubles after a run
+/// of finite steps and halves when a gradient overflows, whose step is then skipped. PyTorch's constants.
 public struct LossScaler: Sendable {
     /// What the next loss is multiplied by.
     public private(set) var scale: Double

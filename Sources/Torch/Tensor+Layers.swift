@@ -49,8 +49,8 @@ extension Tensor {
         }
     }
 
-    /// Batch norm of [B, C, …] with the running statistics, or in training with those of the batch (which then update
-    /// the running ones in place).
+    /// Batch norm of [B, C, …] with the running statistics, or in training with those of the batch (which
+    /// then update the running ones in place).
     public func batchNorm(
         mean: Tensor, variance: Tensor, _ weight: Tensor? = nil, _ bias: Tensor? = nil,
         training: Bool = false,
@@ -77,16 +77,21 @@ extension Tensor {
         try .make((self, indices)) { $0.pointee.embedding(handle, indices.handle, $1) }
     }
 
-    /// Zeroes elements with the given probability and scales the others by 1 / (1 − p); draws from the default
-    /// generator. A probability of 0 returns self.
+    /// Zeroes elements with the given probability and scales the others by 1 / (1 − p); draws from the
+    /// default generator. A probability of 0 returns self.
     public func dropout(_ probability: Double) throws(TorchError) -> Tensor {
         if probability == 0 { return self }
         return try .make(self) { $0.pointee.dropout(handle, probability, $1) }
     }
 
-    /// Scaled dot-product attention: self (queries) [B, H, T, D], key and value [B, Hk, S, D]. A boolean mask is true
-    /// where attention is allowed; a floating one is added to the scores. With `grouped`, H is a multiple of Hk.
-    /// The scale is 1/√D unless given.
+    /// Scaled dot-product attention: self (queries) [B, H, T, D], key and value [B, Hk, S, D].
+    ///
+    /// - Parameters:
+    ///   - mask: broadcast to [B, H, T, S]; a boolean one is true where attention is allowed, a floating one
+    ///     is added to the scores.
+    ///   - causal: query i sees the keys 0…i, also when there are more keys than queries; excludes a mask.
+    ///   - scale: of the scores; 1/√D unless given.
+    ///   - grouped: H is a multiple of Hk, and neighbouring query heads share a key head.
     public func attention(
         key: Tensor, value: Tensor, mask: Tensor? = nil, dropout: Double = 0, causal: Bool = false,
         scale: Double? = nil, grouped: Bool = false
@@ -121,8 +126,8 @@ extension Tensor {
 
     // MARK: Losses
 
-    /// Cross-entropy of logits [N, C] (or [N, C, …]) against class indices [N] (or probabilities [N, C]). Targets equal to
-    /// `ignoring` do not count.
+    /// Cross-entropy of logits [N, C] (or [N, C, …]) against class indices [N] (or probabilities [N, C]).
+    /// Targets equal to `ignoring` do not count.
     public func crossEntropy(
         _ target: Tensor, weight: Tensor? = nil, ignoring: Int = -100, smoothing: Double = 0,
         _ reduction: LossReduction = .mean
@@ -144,7 +149,8 @@ extension Tensor {
         }
     }
 
-    /// Pointwise target · (log target − self), self being log-probabilities; `.mean` divides by the number of elements.
+    /// Pointwise target · (log target − self), self being log-probabilities; `.mean` divides by the number of
+    /// elements.
     public func klDivergence(_ target: Tensor, logTarget: Bool = false, _ reduction: LossReduction = .mean)
         throws(TorchError) -> Tensor
     {

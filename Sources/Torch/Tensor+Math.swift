@@ -230,7 +230,8 @@ extension Tensor {
 
     // MARK: Products
 
-    /// [..., n, k] · [..., k, m] → [..., n, m]; leading dimensions broadcast, vectors are taken as in PyTorch.
+    /// [..., n, k] · [..., k, m] → [..., n, m]; leading dimensions broadcast, vectors are taken as in
+    /// PyTorch.
     public func matmul(_ other: Tensor) throws(TorchError) -> Tensor {
         try .make((self, other)) { $0.pointee.matmul(handle, other.handle, $1) }
     }

@@ -76,8 +76,8 @@ extension Tensor {
             })
     }
 
-    /// A view of mapped, read-only memory: nothing is copied, `owner` lives as long as the tensor's storage does.
-    /// Writing to such a tensor faults; it is for frozen weights.
+    /// A view of mapped, read-only memory: nothing is copied, `owner` lives as long as the tensor's storage
+    /// does. Writing to such a tensor faults; it is for frozen weights.
     public convenience init(
         mapping bytes: UnsafeRawBufferPointer, _ shape: [Int], _ dtype: DType, owner: AnyObject
     ) throws(TorchError) {

@@ -62,12 +62,12 @@ public enum Device: Sendable, Equatable, CustomStringConvertible {
 
 /// A tensor of libtorch.
 ///
-/// Owns one counted reference to the implementation and gives it back when Swift releases the object. Not Sendable: all
-/// tensor work happens on one thread. Operations return new tensors that may share memory exactly where PyTorch's do.
-/// Every operation throws ``TorchError`` when libtorch refuses it.
+/// Owns one counted reference to the implementation and gives it back when Swift releases the object. Not
+/// Sendable: all tensor work happens on one thread. Operations return new tensors that may share memory
+/// exactly where PyTorch's do. Every operation throws ``TorchError`` when libtorch refuses it.
 public final class Tensor {
-    /// Valid while the object lives. Every use is inside `withExtendedLifetime`: Swift may release an object after its
-    /// last use in the source, which can be before the call returns.
+    /// Valid while the object lives. Every use is inside `withExtendedLifetime`: Swift may release an object
+    /// after its last use in the source, which can be before the call returns.
     let handle: CTTensor
 
     /// Takes over one counted reference.

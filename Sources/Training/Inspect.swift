@@ -38,7 +38,7 @@ enum Inspector {
         throw VQAError(
             "cannot inspect", at: path,
             because: "the folder holds no model, adapter, run, tokenizer or data set that is known",
-            remedy: "name a file in it, or the folder itself that holds the files")
+            remedy: "name one of its files or folders")
     }
 
     static func file(_ path: String, _ allTensors: Bool) throws -> InspectReport {

@@ -89,7 +89,7 @@ extension Inspector {
             let splits = splits(of: task, below: path)
             guard !splits.isEmpty else { continue }
             var report = InspectReport(path, "data set")
-            report.add("task", "\(task.name): \(task.about.summary)", "task", .string(task.name))
+            report.add("task", "\(task.name) (\(task.about.summary))", "task", .string(task.name))
             var members: [JSON.Member] = []
             for (split, files) in splits {
                 let data = try task.load(files, split: split)
@@ -194,8 +194,10 @@ extension Inspector {
         let name = path.lowercased()
         if name.hasSuffix(".yaml") || name.hasSuffix(".yml") {
             let source = try ConfigurationSource(file: path)
+            let keys = ConfigurationReader(source).names(in: "")
             var report = InspectReport(path, "configuration")
-            report.add("name", source.stem, "name", .string(source.stem))
+            report.add("keys", keys.joined(separator: ", "), "keys", .array(keys.map { .string($0) }))
+            report.facts.append(.init("check", "vqa validate config \(path)"))
             return report
         }
         return nil

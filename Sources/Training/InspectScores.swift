@@ -19,7 +19,8 @@ public func scoreTable(_ scores: Scores) -> [String] {
         for (label, percentage) in rows {
             let number = decimal(percentage, 2)
             let count = grouped(group.counts[label] ?? 0)
-            lines.append("  \(label.padded(to: width))  \(number.aligned(to: 6)) %  \(count.aligned(to: 9))")
+            lines.append(
+                "  \(label.padded(to: width))  \(number.aligned(to: 6)) %  \(count.aligned(to: 9)) questions")
         }
     }
     return lines

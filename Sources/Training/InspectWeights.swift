@@ -106,7 +106,7 @@ extension Inspector {
             break
         }
         let checkpoint = try Checkpoints.Checkpoint(opening: path)
-        report.add("weights", "\(checkpoint.path), \(checkpoint.format)", "weights", .string(checkpoint.path))
+        report.add("weights", name(of: checkpoint.path), "weights", .string(checkpoint.path))
         describe(checkpoint, in: &report, allTensors)
         return report
     }
@@ -146,7 +146,7 @@ extension Inspector {
         }
         report.members.append(.init("config", config))
         let checkpoint = try Checkpoints.Checkpoint(opening: path)
-        report.add("weights", "\(checkpoint.path), \(checkpoint.format)", "weights", .string(checkpoint.path))
+        report.add("weights", name(of: checkpoint.path), "weights", .string(checkpoint.path))
         describe(checkpoint, in: &report, allTensors)
         return report
     }

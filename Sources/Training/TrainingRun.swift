@@ -86,6 +86,12 @@ public struct TrainingRun {
                 "note: \(trainData.unanswerable) training questions have no answer in the vocabulary and are left out"
             )
         }
+        guard !trainData.items.isEmpty else {
+            throw VQAError("cannot train", because: "there is no question left to train on")
+        }
+        if trainData.unseen > 0 {
+            say("note: \(trainData.unseen) training questions are left out with their images")
+        }
         return Setup(
             task: task, train: train, test: test, validation: validation, encoder: encoder, tower: tower,
             features: features, vocabulary: vocabulary, precision: precision, trainData: trainData,
@@ -173,9 +179,11 @@ public struct TrainingRun {
     /// - Parameters:
     ///   - resume: an existing run folder to go on with.
     ///   - output: where the run folder goes; nil: under `runs/`.
+    ///   - overwrite: whether a run that is there is replaced.
     ///   - shouldStop: asked between steps; true ends the run with a checkpoint.
     public func run(
-        resume: String? = nil, output: String? = nil, command: [String], shouldStop: @escaping () -> Bool
+        resume: String? = nil, output: String? = nil, overwrite: Bool = false, command: [String],
+        shouldStop: @escaping () -> Bool
     ) throws -> Outcome {
         let clock = Stopwatch()
         let resumed = try resume.map { try RunFolder.resume($0, warn: say) }
@@ -183,7 +191,8 @@ public struct TrainingRun {
         let setup = try prepare(shouldStop: shouldStop)
         let folder =
             try resumed
-            ?? RunFolder.create(configurationName: configuration.name, output: output, warn: say)
+            ?? RunFolder.create(
+                configurationName: configuration.name, output: output, replacing: overwrite, warn: say)
         var record = startRecord(setup, folder, command)
         if resumed == nil {
             try folder.write(configuration: configuration.resolved)
@@ -200,7 +209,8 @@ public struct TrainingRun {
             "training: \(record.trainInfo.trainableParameters) of \(record.trainInfo.totalParameters) parameters, "
                 + "\(trainer.totalSteps) steps of \(configuration.batchSize)")
         var bar = ProgressBar(label: "training", total: trainer.totalSteps)
-        let done = try trainer.run(
+        let done = try marking(record, in: folder) {
+            try trainer.run(
             resuming: resume != nil, progress: &bar,
             afterEpoch: { epoch in
                 guard let validation = setup.validation else { return nil }

@@ -72,13 +72,15 @@ enum ErrorReporter {
     private static func unknownWord() -> String? {
         var command: any ParsableCommand.Type = Vqa.self
         var words = CommandLine.arguments.dropFirst()
-        while let word = words.first, !word.hasPrefix("-"), !command.configuration.subcommands.isEmpty {
-            let names = command.configuration.subcommands.compactMap(\.configuration.commandName)
+        while let word = words.first, !word.hasPrefix("-") {
+            let subcommands: [any ParsableCommand.Type] = command.configuration.subcommands
+            if subcommands.isEmpty { break }
+            let names = subcommands.map { $0.configuration.commandName ?? "" }
             guard let index = names.firstIndex(of: word) else {
                 let hint = nearestMatch(to: word, in: names).map { "; did you mean '\($0)'?" }
                 return "there is no command '\(word)'" + (hint ?? "")
             }
-            command = command.configuration.subcommands[index]
+            command = subcommands[index]
             words = words.dropFirst()
         }
         return unknownOption(of: command, among: words)

@@ -1,4 +1,5 @@
 import Support
+import TestWorld
 import Testing
 import Torch
 import Training

@@ -3,6 +3,7 @@ import Methods
 import Runs
 import Support
 import Tasks
+import TestWorld
 import Testing
 import Torch
 

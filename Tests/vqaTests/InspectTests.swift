@@ -100,7 +100,7 @@ import Testing
         )
         _ = try inspect(Program.fixture("Tasks/annotations.json"), "annotations")
         #expect(
-            try inspect(Program.fixture("Tasks/predictions.json"), "predictions")["records"]?.integer == 240)
+            try inspect(Program.fixture("Tasks/predictions.json"), "predictions")["records"]?.integer == 200)
         let tokenizer = try inspect(Program.fixture("Tokenizers/tokenizer.json"), "tokenizer")
         #expect(tokenizer["vocabulary_size"]?.integer != nil)
         let folder = try TemporaryFolder()

@@ -171,7 +171,7 @@ static void fillAutocast(CTTable &t) {
     };
     t.set_autocast = [](int32_t kind, bool enabled, int32_t type) CT_FUNCTION {
         return guard("autocast", {}, [&] {
-            TORCH_CHECK(type == CT_FLOAT16 || type == CT_BFLOAT16, "autocast takes float16 or bfloat16");
+            TORCH_CHECK(type == CT_FLOAT16 || type == CT_BFLOAT16, "autocast takes the dtype float16 or bfloat16");
             at::autocast::set_autocast_enabled(deviceType(kind), enabled);
             at::autocast::set_autocast_dtype(deviceType(kind), scalarType(type));
         });

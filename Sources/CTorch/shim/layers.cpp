@@ -66,6 +66,8 @@ static void fillNeuralLayers(CTTable &t) {
     t.attention = [](CTTensor query, CTTensor key, CTTensor value, CTTensorOrNull mask, double dropout, bool causal,
                      double scale, bool grouped, CTTensorOrNull *out) CT_FUNCTION {
         return guard("attention", {query, key, value, mask}, [&] {
+            // Some of libtorch's kernels combine the two, others refuse.
+            TORCH_CHECK(mask == nullptr || !causal, "give a mask or causal, not both");
             *out = give(at::scaled_dot_product_attention(*Borrow(query), *Borrow(key), *Borrow(value), optional(mask),
                                                          dropout, causal, scale, grouped));
         });

@@ -2,6 +2,7 @@
 #include "shim.hpp"
 
 #include <cmath>
+#include <iterator>
 
 namespace ct {
 
@@ -110,6 +111,9 @@ const char *const binaryNames[] = {
 const char *const reductionNames[] = {
     "sum", "mean", "amax", "amin", "prod", "any", "all", "logsumexp", "var", "var_unbiased", "norm2",
 };
+static_assert(std::size(unaryNames) == CT_LOGICAL_NOT + 1);
+static_assert(std::size(binaryNames) == CT_LOGICAL_OR + 1);
+static_assert(std::size(reductionNames) == CT_NORM2 + 1);
 
 }  // namespace
 

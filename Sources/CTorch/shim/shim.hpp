@@ -90,6 +90,7 @@ inline int32_t guard(const char *operation, std::initializer_list<CTTensorOrNull
     }
 }
 
+void fillErrors(CTTable &table);
 void fillTensors(CTTable &table);
 void fillOperations(CTTable &table);
 void fillLayers(CTTable &table);

@@ -34,6 +34,9 @@ struct TrainCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The run's folder; by default a new one under runs/.", valueName: "folder"))
     var output: String?
 
+    @Flag(help: "Replace the run that is in the folder of --output.")
+    var overwrite = false
+
     @Option(help: ArgumentHelp("Use the first so many questions of every split.", valueName: "n"))
     var limit: Int?
 
@@ -48,14 +51,18 @@ struct TrainCommand: ParsableCommand {
 
     private static let newest = "latest"
 
+    /// A setting behind `--resume` is no run.
+    private var misplaced: String? { resume.flatMap { $0.contains("=") ? $0 : nil } }
+
     /// The run to go on with. Without a name it is that of `--output`, or the newest.
     private var resumedRun: String? {
         guard let resume else { return nil }
-        return resume == TrainCommand.newest ? output ?? "runs/\(resume)" : resume
+        guard misplaced != nil || resume == TrainCommand.newest else { return resume }
+        return output ?? "runs/\(TrainCommand.newest)"
     }
 
     func run() throws {
-        let settings = overrides + (limit.map { ["limit=\($0)"] } ?? [])
+        let settings = overrides + [misplaced].compactMap(\.self) + (limit.map { ["limit=\($0)"] } ?? [])
         let configuration = try TrainingConfiguration(ConfigurationSource(file: file, overrides: settings))
         if printConfig { return try Output.print(configuration.resolved.yaml()) }
         let run = TrainingRun(configuration) { line in
@@ -67,7 +74,7 @@ struct TrainCommand: ParsableCommand {
         }
         Interrupt.listen()
         let outcome = try run.run(
-            resume: resumedRun, output: output, command: CommandLine.arguments,
+            resume: resumedRun, output: output, overwrite: overwrite, command: CommandLine.arguments,
             shouldStop: { Interrupt.isRequested })
         try json ? Output.print(outcome.json, indented: true) : Output.print(outcome.text)
     }

@@ -24,7 +24,7 @@ struct ValidateDataCommand: ParsableCommand {
         commandName: "data",
         abstract: "Reads all records of a data set and decodes all its images.",
         discussion: """
-            Give the folder of the data set, or its files one by one. Without --split every file of questions
+            Give the folder of the data set, or its files one by one. Without --split every file of questions \
             in the folder is read.
 
             Examples:

@@ -1,11 +1,8 @@
 import Backbones
 import Checkpoints
 import Images
-import Runs
 import Support
-import Testing
 import Torch
-import Training
 
 #if canImport(Glibc)
     import Glibc
@@ -15,23 +12,23 @@ import Training
 
 /// A folder with a tiny BERT, a tiny CLIP and a table of questions about small coloured images: everything a run needs,
 /// made in moments.
-struct TinyWorld {
-    let folder: String
-    static let colors: [(name: String, rgb: (UInt8, UInt8, UInt8))] = [
+package struct TinyWorld {
+    package let folder: String
+    package static let colors: [(name: String, rgb: (UInt8, UInt8, UInt8))] = [
         ("red", (220, 30, 30)), ("green", (30, 200, 40)), ("blue", (40, 40, 220)),
     ]
 
-    init(images: Int = 24) throws {
+    package init(images: Int = 24) throws {
         var template = Array("\(environment("TMPDIR") ?? "/tmp")/vqa-training-XXXXXX".utf8CString)
         let made = template.withUnsafeMutableBufferPointer { $0.baseAddress.flatMap { mkdtemp($0) } != nil }
-        try #require(made)
+        guard made else { throw VQAError("cannot make a folder", because: systemReason()) }
         folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         try writeLanguageModel()
         try writeVisionModel()
         try writeData(images)
     }
 
-    func remove() { try? removeFolder(folder) }
+    package func remove() { try? removeFolder(folder) }
 
     private func writeLanguageModel() throws {
         let path = folder + "/bert"
@@ -104,41 +101,25 @@ struct TinyWorld {
         try writeFile(rows.joined(separator: "\n") + "\n", to: path + "/data.csv")
     }
 
-    func configuration(_ overrides: [String] = []) throws -> TrainingConfiguration {
-        let yaml = """
-            name: tiny
-            task: table
-            data_root: \(folder)/data
-            language_model: \(folder)/bert
-            vision_model: \(folder)/clip
-            cache_dir: \(folder)/cache
-            insert_layer: 1
-            num_heads: 3
-            batch_size: 8
-            max_epoch: 2
-            learning_rate: 0.01
-            answer_min_count: 1
-            checkpoint_every: 5
-            precision: float32
-            threads: 1
-            """
-        return try TrainingConfiguration(
-            ConfigurationSource(yaml: yaml, name: "tiny.yaml", overrides: overrides))
-    }
-
-    /// Trains in `name` below the folder.
-    func train(
-        _ name: String, _ overrides: [String] = [], resume: Bool = false, stopAfter steps: Int? = nil
-    ) throws -> TrainingRun.Outcome {
-        var asked = 0
-        let run = TrainingRun(try configuration(overrides)) { _ in }
-        return try run.run(
-            resume: resume ? "\(folder)/\(name)" : nil, output: resume ? nil : "\(folder)/\(name)",
-            command: ["vqa", "train"]
-        ) {
-            asked += 1
-            return steps.map { asked > $0 } ?? false
-        }
+    /// The configuration of a run on it.
+    package var yaml: String {
+        """
+        name: tiny
+        task: table
+        data_root: \(folder)/data
+        language_model: \(folder)/bert
+        vision_model: \(folder)/clip
+        cache_dir: \(folder)/cache
+        insert_layer: 1
+        num_heads: 3
+        batch_size: 8
+        max_epoch: 2
+        learning_rate: 0.01
+        answer_min_count: 1
+        checkpoint_every: 5
+        precision: float32
+        threads: 1
+        """
     }
 }
 
@@ -156,18 +137,4 @@ func removeFolder(_ path: String) throws {
     }
     closedir(stream)
     rmdir(path)
-}
-
-/// The files of a folder whose names end so.
-func filesEnding(_ suffix: String, in folder: String) throws -> [String] {
-    guard let stream = opendir(folder) else { return [] }
-    defer { closedir(stream) }
-    var found: [String] = []
-    while let entry = readdir(stream) {
-        let name = withUnsafePointer(to: &entry.pointee.d_name) {
-            $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-        }
-        if name.hasSuffix(suffix) { found.append("\(folder)/\(name)") }
-    }
-    return found
 }
