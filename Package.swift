@@ -23,7 +23,12 @@ let package = Package(
     platforms: [.macOS(.v14)],
     products: [
         .executable(name: "vqa", targets: ["vqa"]),
-        .library(name: "SwiftVQA", targets: ["Training"]),
+        .library(
+            name: "SwiftVQA",
+            targets: [
+                "Support", "Torch", "Checkpoints", "Tokenizers", "Images", "Tasks", "Runs", "Backbones", "Methods",
+                "Training",
+            ]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -60,7 +65,8 @@ let package = Package(
                     "Training", "Support", .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 ],
                 swiftSettings: strict),
-            .testTarget(name: "vqaTests", dependencies: ["vqa", "Support", "TestWorld"], swiftSettings: strict),
+            .testTarget(
+                name: "vqaTests", dependencies: ["vqa", "Support", "TestWorld"], swiftSettings: strict),
             // Models and data of a few kilobytes that tests train on.
             .target(
                 name: "TestWorld", dependencies: ["Backbones", "Checkpoints", "Images", "Support", "Torch"],

@@ -139,6 +139,7 @@ public struct AdaptedModel {
     public init(adapter folder: String, languageModel: String? = nil, visionModel: String? = nil) throws {
         description = try AdapterDescription(folder: folder)
         encoder = try TextEncoder(languageModel ?? description.languageModel)
+        try requireLength(description.maxTextLength, in: encoder)
         tower = try VisionTower(visionModel ?? description.visionModel, imageSize: description.imageSize)
         for (name, found, wanted) in [
             (encoder.name, encoder.weightsHash, description.languageHash),
@@ -214,5 +215,15 @@ func best(_ probabilities: some Collection<Float>, of vocabulary: AnswerVocabula
     let order = probabilities.enumerated().sorted { ($1.element, $0.offset) < ($0.element, $1.offset) }
     return order.prefix(count).map {
         AdaptedModel.Answer(text: vocabulary.answers[$0.offset], probability: Double($0.element))
+    }
+}
+
+/// Refuses questions longer than the language model has positions for.
+func requireLength(_ length: Int, in encoder: TextEncoder) throws {
+    let positions = encoder.configuration.positions
+    guard length <= positions else {
+        throw VQAError(
+            "cannot use the text length", at: "max_text_len",
+            because: "\(length) is more than the \(positions) positions of \(encoder.name)")
     }
 }

@@ -62,6 +62,9 @@ public struct Evaluation {
     ///   - shouldStop: asked between pieces; true ends with an error, and the next run goes on there.
     public func run(say: (String) -> Void, shouldStop: () -> Bool) throws -> Result {
         let family = try TaskRegistry.named(task)
+        if let limit, limit < 1 {
+            throw VQAError("cannot evaluate", at: "--limit \(limit)", because: "it must be at least 1")
+        }
         let all = try family.load(dataRoot ?? ModelLibrary.easyVQAData(), split: split)
         let data = all.limited(to: limit)
         let model = try AdaptedModel(adapter: adapter, languageModel: languageModel, visionModel: visionModel)
@@ -72,16 +75,20 @@ public struct Evaluation {
             try claim(folder, hash)
             return try PredictionWriter(folder + "/predictions.jsonl", resuming: true)
         }
-        let done = Set(writer.finished.map(\.id))
+        // An earlier run with a larger --limit answered more than is asked for now.
+        let wanted = Set(data.samples.map(\.id))
+        let done = Set(writer.finished.map(\.id)).intersection(wanted)
         let rest = data.samples.filter { !done.contains($0.id) }
         if !done.isEmpty { say("going on: \(done.count) questions are answered, \(rest.count) are left") }
         try answer(rest, of: data, with: model, writer, say, shouldStop)
+        let predictions = try readPredictions(folder + "/predictions.jsonl").filter { wanted.contains($0.id) }
         let scores = try score(
-            readPredictions(folder + "/predictions.jsonl"), on: data, task: family, options: ScoreOptions())
+            predictions, on: data, task: family, options: ScoreOptions())
         try asBadInput { try writeFile(scores.json.text(indented: true) + "\n", to: folder + "/scores.json") }
         if data.task == "vqav2" {
-            try family.writeSubmission(
-                readPredictions(folder + "/predictions.jsonl"), for: data, to: folder + "/submission.json")
+            try asBadInput {
+                try family.writeSubmission(predictions, for: data, to: folder + "/submission.json")
+            }
         }
         return Result(scores: scores, folder: folder)
     }
@@ -95,6 +102,12 @@ public struct Evaluation {
             throw VQAError(
                 "cannot go on with the evaluation", at: folder,
                 because: "its predictions were made by other weights or for other data",
+                remedy: "use another --output")
+        }
+        let answered = folder + "/predictions.jsonl"
+        if !fileExists(path), fileExists(answered), try MappedFile(answered).count > 0 {
+            throw VQAError(
+                "cannot evaluate", at: folder, because: "it holds predictions that are not of an evaluation",
                 remedy: "use another --output")
         }
         let record: JSON = [

@@ -63,11 +63,11 @@ public struct Forward {
     }
 
     private func vision() throws -> [NamedTensor] {
+        let tower = try VisionTower(model)
         guard !images.isEmpty else {
             throw VQAError(
                 "cannot run the model", at: model, because: "it reads images", remedy: "give --image")
         }
-        let tower = try VisionTower(model)
         let (height, width) = tower.imageSize
         let size = 3 * height * width
         var pixels = [Float](repeating: 0, count: images.count * size)

@@ -194,9 +194,14 @@ extension Inspector {
         let name = path.lowercased()
         if name.hasSuffix(".yaml") || name.hasSuffix(".yml") {
             let source = try ConfigurationSource(file: path)
-            let keys = ConfigurationReader(source).names(in: "")
             var report = InspectReport(path, "configuration")
-            report.add("keys", keys.joined(separator: ", "), "keys", .array(keys.map { .string($0) }))
+            if let run = try? TrainingConfiguration(source) {
+                report.add("method", "\(run.method), \(run.preset)", "method", .string(run.method))
+                report.add("task", run.task, "task", .string(run.task))
+                let models = [run.languageModel, run.visionModel]
+                report.add(
+                    "models", models.joined(separator: ", "), "models", .array(models.map { .string($0) }))
+            }
             report.facts.append(.init("check", "vqa validate config \(path)"))
             return report
         }

@@ -68,6 +68,7 @@ public struct TrainingRun {
         let vocabulary = try makeVocabulary(train)
         say("answers: \(vocabulary.coverage(of: train))")
         let encoder = try TextEncoder(configuration.languageModel)
+        try requireLength(configuration.maxTextLength, in: encoder)
         let tower = try VisionTower(configuration.visionModel, imageSize: configuration.imageSize)
         let precision = try chosenPrecision(configuration.precision)
         say("models: \(encoder.name) and \(tower.name), frozen, in \(precision)")
@@ -209,14 +210,20 @@ public struct TrainingRun {
             "training: \(record.trainInfo.trainableParameters) of \(record.trainInfo.totalParameters) parameters, "
                 + "\(trainer.totalSteps) steps of \(configuration.batchSize)")
         var bar = ProgressBar(label: "training", total: trainer.totalSteps)
-        let done = try marking(record, in: folder) {
-            try trainer.run(
-            resuming: resume != nil, progress: &bar,
-            afterEpoch: { epoch in
-                guard let validation = setup.validation else { return nil }
-                let (scores, _) = try test(learner.model, setup, validation)
-                return "epoch \(epoch): \(validation.split) \(decimal(scores.overall, 2)) %"
-            }, shouldStop: shouldStop)
+        let done: Bool
+        do {
+            done = try trainer.run(
+                resuming: resume != nil, progress: &bar,
+                afterEpoch: { epoch in
+                    guard let validation = setup.validation else { return nil }
+                    let (scores, _) = try test(learner.model, setup, validation)
+                    return "epoch \(epoch): \(validation.split) \(decimal(scores.overall, 2)) %"
+                }, shouldStop: shouldStop)
+        } catch {
+            record.runInfo.status = .failed
+            try? folder.write(record)
+            throw error
+        }
         bar.finish()
         record.trainInfo.steps = trainer.step
         record.trainInfo.epochs = Double(trainer.step) / Double(trainer.stepsPerEpoch)
@@ -251,14 +258,12 @@ public struct TrainingRun {
         var meta = RunRecord.MetaInfo(programVersion: programVersion)
         meta.threads = (try? Engine.threads()) ?? 0
         meta.dtype = "\(setup.precision)"
-        meta.dataHashes = [
-            "\(setup.task.name) \(setup.train.split)": setup.train.contentHash,
-            "\(setup.task.name) \(setup.test.split)": setup.test.contentHash,
-        ]
+        for data in [setup.train, setup.test] {
+            meta.dataHashes["\(setup.task.name) \(data.split)"] = data.contentHash
+        }
         meta.libraries = ["libtorch": (try? Engine.version()) ?? "?"]
-        meta.weightHashes = [
-            setup.encoder.name: setup.encoder.weightsHash, setup.tower.name: setup.tower.weightsHash,
-        ]
+        meta.weightHashes[setup.encoder.name] = setup.encoder.weightsHash
+        meta.weightHashes[setup.tower.name] = setup.tower.weightsHash
         return RunRecord(runInfo: info, metaInfo: meta)
     }
 

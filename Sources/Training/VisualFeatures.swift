@@ -39,7 +39,7 @@ public struct VisualFeatures {
             }
         }
         let missing = files.filter { file in keys[file].map { store.row(of: $0) == nil } ?? false }
-        let broken = try VisualFeatures.encode(missing, keys, tower, store, progress)
+        let broken = try VisualFeatures.encode(files, Set(missing), keys, tower, store, progress)
         problems += broken.values.sorted()
         guard Double(problems.count) <= brokenShare * Double(files.count) else {
             let more = problems.count > 1 ? " (and \(problems.count - 1) more)" : ""
@@ -56,16 +56,21 @@ public struct VisualFeatures {
     }
 
     /// Decodes on other threads while the encoder runs on this one. Returns the error of each unreadable file.
+    ///
+    /// The last bits of an image's features depend on the images beside it, so batches are cut from all files, the
+    /// missing or not: encoding that was killed and goes on gives the features of an unbroken one.
     private static func encode(
-        _ files: [String], _ keys: [String: String], _ tower: VisionTower, _ store: FeatureStore,
+        _ files: [String], _ missing: Set<String>, _ keys: [String: String], _ tower: VisionTower,
+        _ store: FeatureStore,
         _ progress: (Int, Int) throws -> Void
     ) throws -> [String: String] {
         let (height, width) = tower.imageSize
         let size = 3 * height * width
         let batch = max(1, min(64, (16 << 20) / size))
         let batches = stride(from: 0, to: files.count, by: batch).map {
-            Array(files[$0..<min($0 + batch, files.count)])
-        }
+            files[$0..<min($0 + batch, files.count)].filter(missing.contains)
+        }.filter { !$0.isEmpty }
+        var done = 0
         var broken: [String: String] = [:]
         let decoder = PixelDecoder(tower)
         try prepareAhead(batches.count) { index in
@@ -82,7 +87,8 @@ public struct VisualFeatures {
                     return try tower(part)
                 }
             }
-            try progress(min((index + 1) * batch, files.count), files.count)
+            done += batches[index].count
+            try progress(done, missing.count)
         }
         return broken
     }

@@ -90,8 +90,8 @@ enum ErrorReporter {
     private static func unknownOption(of command: any ParsableCommand.Type, among words: ArraySlice<String>)
         -> String?
     {
-        let usage = command.usageString().split { $0 == " " || $0 == "[" || $0 == "]" }
-        let names = usage.filter { $0.hasPrefix("--") }.map(String.init) + ["--help", "--version"]
+        let help = Vqa.helpMessage(for: command).split { " \n,;'[]".contains($0) }
+        let names = help.filter { $0.hasPrefix("--") }.map(String.init)
         for word in words.prefix(while: { $0 != "--" }) where word.hasPrefix("--") {
             let name = String(word.prefix { $0 != "=" })
             guard !names.contains(name), let near = nearestMatch(to: name, in: names) else { continue }

@@ -45,7 +45,7 @@ import Testing
     @Test("damaged, missing and wrong files are one line that names the file") func damaged() throws {
         let folder = try TemporaryFolder()
         let texts = [
-            "cut.json": "[{\"question_id\": 1, \"answer\": \"yes\"}, {\"question_id\"", "empty.json": "",
+            "cut.json": "[{\"question_id\": 1, \"answer\": \"yes\"}, {\"question_id\"",
             "number.json": "3",
             "page.json": "<html>not found</html>", "keys.json": "[{\"id\": 1}]",
             "unknown.json": "[{\"question_id\": 99, \"answer\": \"yes\"}]",

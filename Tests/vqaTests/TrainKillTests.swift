@@ -7,9 +7,11 @@ import Testing
 @Suite(.serialized, .enabled(if: Program.hasEngine, "run 'make setup' first")) struct TrainKillTests {
     private static let settings = ["drop_rate=0.1", "baselines=false", "max_epoch=4", "checkpoint_every=3"]
 
-    private static func arguments(_ world: TinyWorld, _ run: String, _ more: [String] = []) throws -> [String] {
+    private static func arguments(_ world: TinyWorld, _ run: String, _ more: [String] = []) throws -> [String]
+    {
         try writeFile(world.yaml, to: world.folder + "/tiny.yaml")
-        return ["train", world.folder + "/tiny.yaml"] + settings + ["--output", "\(world.folder)/\(run)"] + more
+        return ["train", world.folder + "/tiny.yaml"] + settings + ["--output", "\(world.folder)/\(run)"]
+            + more
     }
 
     /// Starts the program, waits until `moment` says so or it ends, and sends it a signal. Gives its exit code,
@@ -38,7 +40,7 @@ import Testing
     }
 
     @Test("killed at any moment and resumed, the losses and the adapter are those of an unbroken run")
-    func kill() throws {
+    func resumedAfterKills() throws {
         let world = try TinyWorld()
         defer { world.remove() }
         let whole = try Program.run(Self.arguments(world, "whole"))
@@ -106,10 +108,12 @@ import Testing
         #expect(try refusal([]).contains("questions of table"))
     }
 
-    @Test("settings that cannot work end with one line and leave no run", arguments: [
-        "train_split=[]", "insert_layer=99", "num_heads=5", "test_split=nowhere", "answer_min_count=1000",
-        "image_size=32", "clip=0", "task=vqav9", "language_model=nowhere", "cache_dir=/dev/null/x",
-    ])
+    @Test(
+        "settings that cannot work end with one line and leave no run",
+        arguments: [
+            "train_split=[]", "insert_layer=99", "num_heads=5", "test_split=nowhere", "answer_min_count=1000",
+            "image_size=32", "clip=0", "task=vqav9", "language_model=nowhere", "cache_dir=/dev/null/x",
+        ])
     func badSettings(_ setting: String) throws {
         let world = try TinyWorld()
         defer { world.remove() }

@@ -5,7 +5,10 @@ set -eu
 torch=$1 output=$2
 here=$(cd "$(dirname "$0")/../.." && pwd)
 compiler=${CXX:-clang++}
-command -v "$compiler" >/dev/null || { echo "error: no C++ compiler '$compiler'; install clang (the Swift toolchain brings it) or set CXX" >&2; exit 1; }
+if ! command -v "$compiler" >/dev/null; then
+    echo "error: no C++ compiler '$compiler'; install clang (the Swift toolchain brings it) or set CXX" >&2
+    exit 1
+fi
 
 # Rebuild only when a source, the header, the compiler or libtorch changed.
 stamp=$( {

@@ -7,6 +7,7 @@ struct ScoreCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "score",
         abstract: "Scores a file of predictions as the data set's official program does.",
+        usage: "vqa score --task <task> --questions <file> --predictions <file> [<options>]",
         discussion: """
             Example:
 

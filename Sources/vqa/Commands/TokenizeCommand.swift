@@ -7,6 +7,10 @@ struct TokenizeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "tokenize",
         abstract: "Turns a text into the tokens of a model, or ids back into text.",
+        usage: """
+            vqa tokenize --model <model> --text <text> [--no-special-tokens]
+            vqa tokenize --model <model> --decode <ids> [--special-tokens] [--json]
+            """,
         discussion: """
             Example:
 

