@@ -26,7 +26,8 @@ let package = Package(
         .library(
             name: "SwiftVQA",
             targets: [
-                "Support", "Torch", "Checkpoints", "Tokenizers", "Images", "Tasks", "Runs", "Backbones", "Methods",
+                "Support", "Torch", "Checkpoints", "Tokenizers", "Images", "Tasks", "Runs", "Backbones",
+                "Methods",
                 "Training",
             ]),
     ],

@@ -10,7 +10,8 @@ extension JSON {
         guard let value = self[key], !value.isNull else { return fallback }
         guard let number = value.integer, number > 0, number <= 1 << 24 else {
             throw VQAError(
-                "cannot use the model", at: "\(source), \(key)", because: "it is \(value.text().prefix(60)), not a size")
+                "cannot use the model", at: "\(source), \(key)",
+                because: "it is \(value.text().prefix(60)), not a size")
         }
         return number
     }

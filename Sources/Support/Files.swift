@@ -172,8 +172,10 @@ public func environment(_ name: String) -> String? {
 }
 
 /// The first existing `name` in the program's folder or one above it, then in the working directory or one above it.
-public func findUpwards(_ name: String) -> String? {
-    for start in [programPath(), workingDirectory()] {
+///
+/// - Parameter isCode: look from the program only, never in a folder that a stranger may have filled.
+public func findUpwards(_ name: String, isCode: Bool = false) -> String? {
+    for start in [programPath(), isCode ? nil : workingDirectory()] {
         guard var folder = start else { continue }
         while true {
             let candidate = folder == "/" ? "/\(name)" : "\(folder)/\(name)"

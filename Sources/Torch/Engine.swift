@@ -17,10 +17,12 @@ public enum Engine {
     #endif
 
     /// Where the shim is, or nil. `VQA_ENGINE` names the file; otherwise every folder from the program's own
-    /// and from the working directory upwards is looked through for `.deps/lib` and `lib/vqa`.
+    /// upwards is looked through for `.deps/lib` and `lib/vqa`; never the working directory, which may be a
+    /// stranger's.
     public static func libraryPath() -> String? {
         if let named = environment("VQA_ENGINE") { return named }
-        return findUpwards(".deps/lib/\(libraryName)") ?? findUpwards("lib/vqa/\(libraryName)")
+        return findUpwards(".deps/lib/\(libraryName)", isCode: true)
+            ?? findUpwards("lib/vqa/\(libraryName)", isCode: true)
     }
 
     /// The version libtorch's headers had when the shim was built, for example `2.13.0`.

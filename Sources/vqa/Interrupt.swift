@@ -16,7 +16,13 @@ enum Interrupt {
             Interrupt.seen = 1
             signal(number, SIG_DFL)
         }
-        signal(SIGINT, handler)
-        signal(SIGTERM, handler)
+        // Blocked, as threads of a work queue leave them to the programs they start, they would never arrive.
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        for number in [SIGINT, SIGTERM] {
+            signal(number, handler)
+            sigaddset(&signals, number)
+        }
+        pthread_sigmask(SIG_UNBLOCK, &signals, nil)
     }
 }
