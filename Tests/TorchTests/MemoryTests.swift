@@ -148,6 +148,16 @@ extension TorchTests {
             #expect(try Tensor.normal([3], a).floats() != Tensor.normal([3], b).floats())
         }
 
+        @Test("the counter may be read on other threads while one works")
+        func threads() async throws {
+            let reader = Task.detached { (0..<20_000).allSatisfy { _ in Engine.liveTensors() >= 0 } }
+            do {
+                let step = try Step()
+                for _ in 0..<20 { _ = try step() }
+            }
+            #expect(await reader.value)
+        }
+
         #if os(Linux)
             @Test("one OpenMP runtime is loaded")
             func runtimes() throws {
