@@ -19,9 +19,15 @@ import Torch
     }
 
     static func close(_ found: Tensor?, _ wanted: Tensor?, _ tolerance: Float = 1e-4) throws -> Bool {
-        guard let found, let wanted, found.shape == wanted.shape else { return false }
-        return zip(try found.floats(), try wanted.floats()).allSatisfy {
-            abs($0 - $1) <= tolerance * max(1, abs($1))
+        try deviation(found, wanted) <= tolerance
+    }
+
+    /// The largest |a − b| / max(1, |b|); infinite when the shapes differ or a number is none.
+    static func deviation(_ found: Tensor?, _ wanted: Tensor?) throws -> Float {
+        guard let found, let wanted, found.shape == wanted.shape else { return .infinity }
+        return zip(try found.floats(), try wanted.floats()).reduce(0) { worst, pair in
+            let difference = abs(pair.0 - pair.1) / max(1, abs(pair.1))
+            return difference.isNaN ? .infinity : max(worst, difference)
         }
     }
 

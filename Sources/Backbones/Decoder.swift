@@ -1,0 +1,235 @@
+import Support
+import Torch
+
+/// A decoder of the LLaMA family (Touvron et al. 2023, arXiv 2302.13971): pre-norm, rotary positions, gated feed-forward,
+/// grouped key heads. Keys as in the reference's `LlamaForCausalLM`, which `MistralForCausalLM` and `Qwen2ForCausalLM`
+/// share.
+///
+/// Legend: B batch, T tokens, S tokens with those of the cache, D hidden size, H query heads, Hk key heads, Dh width of a
+/// head, V vocabulary.
+public struct Decoder: Module {
+    /// The shape it was built with.
+    public let configuration: DecoderConfiguration
+    /// model.embed_tokens, [V, D].
+    public var embedding: Embedding
+    /// model.layers
+    public var layers: [DecoderLayer]
+    /// model.norm, after the last layer.
+    public var norm: RMSNorm
+    /// lm_head, [V, D]; nil when the token table serves.
+    public var head: Linear?
+
+    /// A decoder without weights, on the meta device.
+    public init(_ configuration: DecoderConfiguration) throws {
+        self.configuration = configuration
+        let size = configuration.hiddenSize
+        embedding = try Embedding(configuration.vocabularySize, size, .normal(deviation: 0.02))
+        layers = try (0..<configuration.layers).map { try DecoderLayer(configuration, $0) }
+        norm = try RMSNorm(size, epsilon: configuration.normEpsilon)
+        head = configuration.isTied ? nil : try Linear(size, configuration.vocabularySize, bias: false)
+    }
+
+    /// Lists model.embed_tokens, model.layers, model.norm and, unless tied, lm_head.
+    public mutating func visit(_ visitor: ParameterVisitor) throws {
+        try visitor("model.embed_tokens", &embedding)
+        try visitor("model.layers", &layers)
+        try visitor("model.norm", &norm)
+        try visitor("lm_head", &head)
+    }
+
+    /// Brings the names of a checkpoint to this module's: `model.` added to those of a bare `LlamaModel`, tables of rotary
+    /// frequencies dropped, and the output map of a tied model, which some files repeat.
+    public static func renamed(_ weights: [String: Tensor], isTied: Bool) -> [String: Tensor] {
+        let isBare = weights["embed_tokens.weight"] != nil
+        var result: [String: Tensor] = [:]
+        for (name, tensor) in weights {
+            if name.hasSuffix("rotary_emb.inv_freq") || (isTied && name == "lm_head.weight") { continue }
+            result[isBare && name != "lm_head.weight" ? "model." + name : name] = tensor
+        }
+        return result
+    }
+
+    /// int64 [B, T] → [B, T, D]
+    public func embed(_ ids: Tensor) throws -> Tensor { try embedding(ids) }
+
+    /// Hidden states after the final norm: [B, T, D] → [B, T, D].
+    ///
+    /// - Parameters:
+    ///   - embeddings: of the tokens that follow those of the cache.
+    ///   - mask: [B, S], true for real tokens, those of the cache included; nil when no row is padded. Positions count the
+    ///     real tokens of a row.
+    ///   - cache: receives the keys and values; nil when the text is seen once.
+    ///   - range: the layers to run; all of them, and the final norm, when nil. Without the last layer the result is what
+    ///     enters the next one.
+    public func hidden(
+        _ embeddings: Tensor, mask: Tensor? = nil, cache: KeyValueCache? = nil, tap: Tap? = nil,
+        layers range: Range<Int>? = nil
+    ) throws -> Tensor {
+        let shape = embeddings.shape
+        guard shape.count == 3, shape[2] == configuration.hiddenSize else {
+            throw TorchError(
+                .shape, operation: "decoder",
+                message: "needs [B, T, \(configuration.hiddenSize)], got \(shape)")
+        }
+        let context = try DecoderContext(
+            configuration, rows: shape[0], tokens: shape[1], past: cache?.length ?? 0, mask: mask,
+            dtype: embeddings.dtype)
+        var hidden = embeddings
+        for index in range ?? 0..<layers.count {
+            hidden = try layers[index](hidden, context, cache, index, tap)
+        }
+        cache?.advance(by: shape[1])
+        guard range.map({ $0.upperBound == layers.count }) ?? true else { return hidden }
+        return try tap.at(.finalNorm, layers.count, norm(hidden))
+    }
+
+    /// [B, T, D] → scores of the next token, [B, T, V].
+    public func logits(_ hidden: Tensor) throws -> Tensor {
+        if let head { return try head(hidden) }
+        return try hidden.linear(embedding.weight)
+    }
+
+    /// An empty cache for `rows` texts of at most `capacity` tokens.
+    public func cache(rows: Int, capacity: Int) throws -> KeyValueCache {
+        try KeyValueCache(
+            layers: layers.count, rows: rows, heads: configuration.keyValueHeads, capacity: capacity,
+            headSize: configuration.headSize, dtype: embedding.weight.dtype)
+    }
+}
+
+/// What the layers of one forward pass share: rotations and attention masks.
+struct DecoderContext {
+    let rotation: Rotation
+    /// True where every query sees exactly the keys up to its own; no mask is needed then.
+    let isCausal: Bool
+    /// [B or 1, 1, T, S], true where a query sees a key; nil when `isCausal`, or when one query sees all.
+    private let full: Tensor?
+    /// The same, cut to the window of a layer.
+    private let windowed: [Int: Tensor]
+
+    init(
+        _ configuration: DecoderConfiguration, rows: Int, tokens: Int, past: Int, mask: Tensor?, dtype: DType
+    ) throws {
+        let length = past + tokens
+        if let mask, mask.shape != [rows, length] {
+            throw TorchError(
+                .shape, operation: "decoder", message: "the mask needs \([rows, length]), got \(mask.shape)")
+        }
+        let keys = try mask?.to(.bool)
+        let positions =
+            if let keys {
+                try (keys.to(.int64).cumulativeSum(1) - 1).clamped(0, .infinity).to(.int64).sliced(1, past)
+            } else {
+                try Tensor.arange(Double(past), Double(length)).unsqueezed(0)
+            }
+        rotation = try Rotation(configuration.rotary, positions: positions, length: length, dtype: dtype)
+        let widths = Set(configuration.windows.compactMap { $0 }.filter { $0 < length })
+        isCausal = keys == nil && past == 0
+        let needsFull = !isCausal && !(keys == nil && tokens == 1)
+        guard needsFull || !widths.isEmpty else {
+            (full, windowed) = (nil, [:])
+            return
+        }
+        // Distance of each query from each key, [T, S].
+        let query = try Tensor.arange(Double(past), Double(length)).unsqueezed(1)
+        let distance = try query - Tensor.arange(0, Double(length)).unsqueezed(0)
+        func seen(_ allowed: Tensor) throws -> Tensor {
+            guard let keys else { return try allowed.unsqueezed(0).unsqueezed(0) }
+            // A padded query sees itself: a row without any key has no softmax. No real token sees it.
+            return try allowed.and(keys.unsqueezed(1)).or(distance .== 0).unsqueezed(1)
+        }
+        let causal = try distance .>= 0
+        full = needsFull ? try seen(causal) : nil
+        windowed = try Dictionary(
+            uniqueKeysWithValues: widths.map { ($0, try seen(causal.and(distance .< Double($0)))) })
+    }
+
+    /// The mask of a layer with this window, and whether plain causal attention serves.
+    func attention(window: Int?) -> (mask: Tensor?, causal: Bool) {
+        if let window, let mask = windowed[window] { return (mask, false) }
+        return (full, isCausal)
+    }
+}
+
+/// One layer: attention, then a gated feed-forward part, each behind a norm and added to the residual stream.
+public struct DecoderLayer: Module {
+    /// self_attn.q_proj, D → H · Dh.
+    public var query: Linear
+    /// self_attn.k_proj, D → Hk · Dh.
+    public var key: Linear
+    /// self_attn.v_proj, D → Hk · Dh.
+    public var value: Linear
+    /// self_attn.o_proj, H · Dh → D.
+    public var output: Linear
+    /// mlp.gate_proj, D → intermediate size.
+    public var gate: Linear
+    /// mlp.up_proj, D → intermediate size.
+    public var up: Linear
+    /// mlp.down_proj, intermediate size → D.
+    public var down: Linear
+    /// input_layernorm, before the attention.
+    public var inputNorm: RMSNorm
+    /// post_attention_layernorm, before the feed-forward part.
+    public var middleNorm: RMSNorm
+    private let heads: Int
+    private let keyValueHeads: Int
+    private let window: Int?
+    private let activation: DecoderConfiguration.Activation
+
+    init(_ configuration: DecoderConfiguration, _ index: Int) throws {
+        let (size, inner) = (configuration.hiddenSize, configuration.intermediateSize)
+        let wide = configuration.heads * configuration.headSize
+        let narrow = configuration.keyValueHeads * configuration.headSize
+        let start: (Initialization, Initialization) = (.normal(deviation: 0.02), .zeros)
+        query = try Linear(size, wide, bias: configuration.hasQueryBias, start)
+        key = try Linear(size, narrow, bias: configuration.hasQueryBias, start)
+        value = try Linear(size, narrow, bias: configuration.hasQueryBias, start)
+        output = try Linear(wide, size, bias: configuration.hasOutputBias, start)
+        gate = try Linear(size, inner, bias: configuration.hasFeedForwardBias, start)
+        up = try Linear(size, inner, bias: configuration.hasFeedForwardBias, start)
+        down = try Linear(inner, size, bias: configuration.hasFeedForwardBias, start)
+        inputNorm = try RMSNorm(size, epsilon: configuration.normEpsilon)
+        middleNorm = try RMSNorm(size, epsilon: configuration.normEpsilon)
+        (heads, keyValueHeads) = (configuration.heads, configuration.keyValueHeads)
+        window = configuration.windows.indices.contains(index) ? configuration.windows[index] : nil
+        activation = configuration.activation
+    }
+
+    /// Lists self_attn, mlp and the two norms.
+    public mutating func visit(_ visitor: ParameterVisitor) throws {
+        try visitor("self_attn.q_proj", &query)
+        try visitor("self_attn.k_proj", &key)
+        try visitor("self_attn.v_proj", &value)
+        try visitor("self_attn.o_proj", &output)
+        try visitor("mlp.gate_proj", &gate)
+        try visitor("mlp.up_proj", &up)
+        try visitor("mlp.down_proj", &down)
+        try visitor("input_layernorm", &inputNorm)
+        try visitor("post_attention_layernorm", &middleNorm)
+    }
+
+    /// [B, T, D] → [B, T, D]
+    func callAsFunction(
+        _ input: Tensor, _ context: DecoderContext, _ cache: KeyValueCache?, _ layer: Int, _ tap: Tap?
+    ) throws -> Tensor {
+        let residual = try tap.at(.blockInput, layer, input)
+        let attended = try attend(inputNorm(residual), context, cache, layer, tap)
+        let middle = try residual + tap.at(.attentionOutput, layer, attended)
+        let normed = try middleNorm(middle)
+        let fed = try down(activation(gate(normed)) * up(normed))
+        return try tap.at(.blockOutput, layer, middle + tap.at(.mlpOutput, layer, fed))
+    }
+
+    private func attend(
+        _ x: Tensor, _ context: DecoderContext, _ cache: KeyValueCache?, _ layer: Int, _ tap: Tap?
+    ) throws -> Tensor {
+        let queries = try context.rotation(splitHeads(query(x), heads))  // [B, H, T, Dh]
+        var keys = try context.rotation(splitHeads(key(x), keyValueHeads))  // [B, Hk, T, Dh]
+        var values = try splitHeads(value(x), keyValueHeads)
+        if let cache { (keys, values) = try cache.store(keys, values, layer: layer) }  // [B, Hk, S, Dh]
+        let (mask, causal) = context.attention(window: window)
+        let mixed = try queries.attention(
+            key: keys, value: values, mask: mask, causal: causal, grouped: heads != keyValueHeads)
+        return try output(mergeHeads(tap.at(.headOutput, layer, mixed)))
+    }
+}
