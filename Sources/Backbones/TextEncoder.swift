@@ -15,8 +15,9 @@ public struct TextEncoder {
     public let name: String
     /// The folder that the name led to.
     public let path: String
+    private let hash: WeightsHash
     /// The SHA-256 of the weights.
-    public let weightsHash: String
+    public var weightsHash: String { get throws { try hash.value() } }
 
     /// Opens a BERT folder in the Hugging Face layout, by path or short name.
     public init(_ name: String) throws {
@@ -30,7 +31,7 @@ public struct TextEncoder {
                 "cannot use the model", at: configPath, because: "its model_type is \(type), this needs bert")
         }
         let checkpoint = try Checkpoint(opening: path)
-        weightsHash = try hash(of: checkpoint)
+        hash = WeightsHash(checkpoint)
         weights = BERT.renamed(try checkpoint.tensors())
         var configuration = try BERTConfiguration(json, source: configPath)
         configuration.hasPooler = weights["pooler.dense.weight"] != nil

@@ -21,8 +21,9 @@ public struct VisionTower {
     public let featureSize: Int
     /// The short name or path it was opened by.
     public let name: String
+    private let hash: WeightsHash
     /// The SHA-256 of the weights file.
-    public let weightsHash: String
+    public var weightsHash: String { get throws { try hash.value() } }
 
     /// Opens an image encoder.
     ///
@@ -34,7 +35,7 @@ public struct VisionTower {
         let path = try ModelLibrary.locate(name)
         let checkpoint = try Checkpoint(opening: path)
         self.name = name
-        weightsHash = try hash(of: checkpoint)
+        hash = WeightsHash(checkpoint)
         let weights = try checkpoint.tensors()
         if weights["_conv_stem.weight"] != nil {
             let side = imageSize ?? 224
@@ -87,7 +88,9 @@ public struct VisionTower {
     }
 
     /// A text that names everything the tokens of an image depend on besides the image.
-    public var fingerprint: String { "\(weightsHash) \(processor.fingerprint) \(imageSize) float32" }
+    public var fingerprint: String {
+        get throws { "\(try weightsHash) \(processor.fingerprint) \(imageSize) float32" }
+    }
 
     /// Prepares one image: CHW floats of ``imageSize``.
     public func pixels(ofFile path: String, into buffer: UnsafeMutableBufferPointer<Float>) throws {
@@ -118,13 +121,4 @@ public struct VisionTower {
             }
         }
     }
-}
-
-/// The SHA-256 over the files of a checkpoint.
-func hash(of checkpoint: Checkpoint) throws -> String {
-    let files = Set(checkpoint.infos.map(\.file)).sorted()
-    if files.count == 1, let only = files.first { return try SHA256.hexadecimal(ofFile: only) }
-    var all = SHA256()
-    for file in files { all.add(try SHA256.hexadecimal(ofFile: file)) }
-    return all.hexadecimal()
 }

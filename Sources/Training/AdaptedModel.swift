@@ -48,11 +48,11 @@ public struct AdapterDescription {
     init(
         languageModel: TextEncoder, tower: VisionTower, maxTextLength: Int, settings: DVPSettings,
         vocabulary: AnswerVocabulary, task: String
-    ) {
+    ) throws {
         self.languageModel = languageModel.name
-        languageHash = languageModel.weightsHash
+        languageHash = try languageModel.weightsHash
         visionModel = tower.name
-        visionHash = tower.weightsHash
+        visionHash = try tower.weightsHash
         imageSize = tower.imageSize.height
         self.maxTextLength = maxTextLength
         self.settings = settings
@@ -142,8 +142,8 @@ public struct AdaptedModel {
         try requireLength(description.maxTextLength, in: encoder)
         tower = try VisionTower(visionModel ?? description.visionModel, imageSize: description.imageSize)
         for (name, found, wanted) in [
-            (encoder.name, encoder.weightsHash, description.languageHash),
-            (tower.name, tower.weightsHash, description.visionHash),
+            (encoder.name, try encoder.weightsHash, description.languageHash),
+            (tower.name, try tower.weightsHash, description.visionHash),
         ] where found != wanted {
             throw VQAError(
                 "cannot use the adapter", at: folder,
@@ -171,7 +171,8 @@ public struct AdaptedModel {
         try network.load(weights, from: path)
         model = network
         var hash = SHA256()
-        for part in [try SHA256.hexadecimal(ofFile: path), encoder.weightsHash, tower.weightsHash] {
+        let parts = try [SHA256.hexadecimal(ofFile: path), encoder.weightsHash, tower.weightsHash]
+        for part in parts {
             hash.add(part)
         }
         contentHash = hash.hexadecimal()

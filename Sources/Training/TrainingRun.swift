@@ -194,7 +194,7 @@ public struct TrainingRun {
             try resumed
             ?? RunFolder.create(
                 configurationName: configuration.name, output: output, replacing: overwrite, warn: say)
-        var record = startRecord(setup, folder, command)
+        var record = try startRecord(setup, folder, command)
         if resumed == nil {
             try folder.write(configuration: configuration.resolved)
         } else {
@@ -237,7 +237,7 @@ public struct TrainingRun {
                 because: "interrupted after step \(trainer.step) of \(trainer.totalSteps)",
                 remedy: "go on with --resume \(folder.path)", kind: .failure)
         }
-        let description = AdapterDescription(
+        let description = try AdapterDescription(
             languageModel: setup.encoder, tower: setup.tower, maxTextLength: configuration.maxTextLength,
             settings: configuration.dvp, vocabulary: setup.vocabulary, task: setup.task.name)
         try folder.saveAdapter { path in
@@ -247,7 +247,7 @@ public struct TrainingRun {
         return try finish(setup, learner.model, folder, &record, clock)
     }
 
-    private func startRecord(_ setup: Setup, _ folder: RunFolder, _ command: [String]) -> RunRecord {
+    private func startRecord(_ setup: Setup, _ folder: RunFolder, _ command: [String]) throws -> RunRecord {
         var info = RunRecord.RunInfo(name: folder.name, command: command)
         info.method = configuration.method
         info.preset = configuration.preset.rawValue
@@ -262,8 +262,8 @@ public struct TrainingRun {
             meta.dataHashes["\(setup.task.name) \(data.split)"] = data.contentHash
         }
         meta.libraries = ["libtorch": (try? Engine.version()) ?? "?"]
-        meta.weightHashes[setup.encoder.name] = setup.encoder.weightsHash
-        meta.weightHashes[setup.tower.name] = setup.tower.weightsHash
+        meta.weightHashes[setup.encoder.name] = try setup.encoder.weightsHash
+        meta.weightHashes[setup.tower.name] = try setup.tower.weightsHash
         return RunRecord(runInfo: info, metaInfo: meta)
     }
 

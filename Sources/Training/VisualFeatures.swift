@@ -27,7 +27,7 @@ public struct VisualFeatures {
         var seen: Set<String> = []
         let files = paths.filter { seen.insert($0).inserted }
         let store = try FeatureStore(
-            folder: cacheFolder, name: "visual", fingerprint: tower.fingerprint,
+            folder: cacheFolder, name: "visual", fingerprint: try tower.fingerprint,
             rowShape: [tower.tokens, tower.featureSize])
         var problems: [String] = []
         var keys: [String: String] = [:]

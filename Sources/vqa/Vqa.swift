@@ -32,6 +32,7 @@ struct Vqa: ParsableCommand {
         do {
             var command = try parseAsRoot()
             try command.run()
+            ErrorReporter.terminate(0)
         } catch {
             ErrorReporter.exit(with: error)
         }
