@@ -106,16 +106,24 @@ public final class DVPLearner: Learner {
         )
     }
 
+    /// In order of length, so that short questions are not computed at the length of the longest.
     private func computeLower() throws -> (hidden: Tensor, mask: Tensor) {
         let batch = try TokenBatch(data.questions)
-        let step = 256
+        let longest = data.questions.map(\.count).max() ?? 0
+        let order = data.questions.indices.sorted {
+            (data.questions[$0].count, $0) < (data.questions[$1].count, $1)
+        }
         var parts: [Tensor] = []
         try withoutGradients {
-            for start in stride(from: 0, to: data.questions.count, by: step) {
-                let ids = try batch.ids.sliced(0, start, start + step)
-                parts.append(try model.lower(ids, mask: batch.mask.sliced(0, start, start + step)))
+            for start in stride(from: 0, to: order.count, by: 128) {
+                let part = try TokenBatch(
+                    order[start..<min(order.count, start + 128)].map { data.questions[$0] })
+                let states = try model.lower(part.ids, mask: part.mask)  // [128, length of the part, D]
+                parts.append(try states.padded([0, 0, 0, longest - states.shape[1]]))
             }
         }
-        return (try .concatenated(parts, 0), batch.mask)
+        var place = [Int](repeating: 0, count: order.count)
+        for (row, question) in order.enumerated() { place[question] = row }
+        return (try Tensor.concatenated(parts, 0).selected(0, indices: Tensor(place)), batch.mask)
     }
 }
