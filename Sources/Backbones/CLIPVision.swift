@@ -5,7 +5,7 @@ import Torch
 public struct CLIPVisionConfiguration: Sendable, Equatable {
     /// Side of the square input, in pixels.
     public var imageSize = 224
-    /// Side of a patch, in pixels; a divisor of the image size.
+    /// Side of a patch, in pixels.
     public var patchSize = 16
     /// Width D of a token.
     public var hiddenSize = 768
@@ -20,38 +20,72 @@ public struct CLIPVisionConfiguration: Sendable, Equatable {
     /// Added to the variance in every layer norm.
     public var normEpsilon = 1e-5
     /// QuickGELU in OpenAI's weights, exact GELU in some later ones.
-    public var activation = Activation.quickGelu
-
-    /// The function of the feed-forward part, under its name in `config.json`.
-    public enum Activation: String, Sendable { case quickGelu = "quick_gelu", gelu }
+    public var activation = ActivationFunction.quickGelu
+    /// Whether images of another size are taken, with the table of positions resampled to their grid.
+    public var interpolatesPositions = false
+    /// Added to the new grid's sides when the scale of resampling is computed; 0.1 in Idefics.
+    var interpolationMargin = 0.0
 
     /// The shape of ViT-B/16.
     public init() {}
 
-    /// Reads a `CLIPVisionConfig`, alone or as `vision_config` of a `CLIPConfig`.
+    /// Reads a `CLIPVisionConfig`, alone or as `vision_config` of a `CLIPConfig` or `LlavaConfig`; a key that is not there
+    /// has the default of the reference's class.
     public init(_ json: JSON, source: String) throws {
-        let vision = json["vision_config"] ?? json
-        imageSize = try vision.size("image_size", imageSize, source: source)
-        patchSize = try vision.size("patch_size", patchSize, source: source)
+        if json["model_type"]?.string == "llava", json["vision_config"].map(\.isNull) ?? true {
+            // LLaVA without a vision_config means ViT-L/14 of 336 pixels.
+            (imageSize, patchSize, hiddenSize, layers, heads) = (336, 14, 1024, 24, 16)
+            (intermediateSize, projectionSize) = (4096, 768)
+            return
+        }
+        let vision = json.part("vision_config")
+        if let type = vision["model_type"]?.string, type != "clip_vision_model", type != "clip" {
+            throw VQAError(
+                "cannot use the model", at: "\(source), model_type", because: "\(type) is no CLIP image tower"
+            )
+        }
+        patchSize = 32
         hiddenSize = try vision.size("hidden_size", hiddenSize, source: source)
-        layers = try vision.size("num_hidden_layers", layers, source: source)
-        heads = try vision.size("num_attention_heads", heads, source: source)
-        intermediateSize = try vision.size("intermediate_size", intermediateSize, source: source)
+        try readBlocks(vision, source: source)
         projectionSize =
             json["projection_dim"]?.integer ?? vision["projection_dim"]?.integer ?? projectionSize
-        normEpsilon = vision["layer_norm_eps"]?.double ?? normEpsilon
-        if let name = vision["hidden_act"]?.string {
-            guard let known = Activation(rawValue: name) else {
-                throw VQAError(
-                    "cannot use the model", at: "\(source), hidden_act",
-                    because: "\(name) is not one of quick_gelu, gelu")
-            }
-            activation = known
+        guard (0...1 << 24).contains(projectionSize) else {
+            throw VQAError(
+                "cannot use the model", at: "\(source), projection_dim",
+                because: "\(projectionSize) is not a size")
         }
-        guard hiddenSize % heads == 0, imageSize % patchSize == 0 else {
+    }
+
+    /// Reads the `vision_config` of an `IdeficsConfig`, a CLIP ViT-H/14; a key that is not there has the default of the
+    /// reference's `IdeficsVisionConfig`.
+    public init(idefics json: JSON, source: String) throws {
+        let vision = json["vision_config"] ?? .object([])
+        (patchSize, layers, heads, intermediateSize) = (14, 32, 16, 5120)
+        (projectionSize, activation, interpolationMargin) = (0, .gelu, 0.1)
+        let name = vision["embed_dim"] == nil ? "hidden_size" : "embed_dim"
+        hiddenSize = try vision.size(name, hiddenSize, source: source)
+        try readBlocks(vision, source: source)
+    }
+
+    /// The keys with one name in both: everything but width and projection.
+    private mutating func readBlocks(_ vision: JSON, source: String) throws {
+        imageSize = try vision.size("image_size", imageSize, source: source)
+        patchSize = try vision.size("patch_size", patchSize, source: source)
+        layers = try vision.depth("num_hidden_layers", layers, source: source)
+        heads = try vision.size("num_attention_heads", heads, source: source)
+        intermediateSize = try vision.size("intermediate_size", intermediateSize, source: source)
+        normEpsilon = try vision.epsilon("layer_norm_eps", normEpsilon, source: source)
+        activation = try vision.activation("hidden_act", activation, source: source)
+        guard try vision.size("num_channels", 3, source: source) == 3 else {
+            throw VQAError(
+                "cannot use the model", at: "\(source), num_channels", because: "only 3 colours are computed")
+        }
+        try requireMultiple("hidden_size", hiddenSize, of: "num_attention_heads", heads, source: source)
+        // A remainder of pixels at the right and the bottom is not seen.
+        guard patchSize <= imageSize else {
             throw VQAError(
                 "cannot use the model", at: source,
-                because: "hidden_size must be a multiple of num_attention_heads and image_size of patch_size")
+                because: "patch_size \(patchSize) is larger than image_size \(imageSize)")
         }
     }
 
@@ -93,7 +127,7 @@ public struct CLIPVision: Module {
     private var patches: Convolution
     private var positions: Embedding
     private var preNorm: LayerNorm
-    private var layers: [CLIPVisionLayer]
+    private var layers: [VisionBlock]
     private var postNorm: LayerNorm
     private var projection: Linear?
 
@@ -108,7 +142,11 @@ public struct CLIPVision: Module {
             3, size, kernel: configuration.patchSize, stride: configuration.patchSize, bias: false)
         positions = try Embedding(side * side + 1, size, .normal(deviation: 0.02))
         preNorm = try LayerNorm(size, epsilon: epsilon)
-        layers = try (0..<configuration.layers).map { _ in try CLIPVisionLayer(configuration) }
+        layers = try (0..<configuration.layers).map { _ in
+            try VisionBlock(
+                size, heads: configuration.heads, intermediateSize: configuration.intermediateSize,
+                epsilon: epsilon, configuration.activation)
+        }
         postNorm = try LayerNorm(size, epsilon: epsilon)
         projection =
             configuration.projectionSize > 0
@@ -128,15 +166,64 @@ public struct CLIPVision: Module {
         try visitor("visual_projection", &projection)
     }
 
-    /// The residual stream after the last block, class token included: [B, 3, S, S] → [B, N, D]. DVP's visual tokens.
+    /// The residual stream after the last block, class token included, without the last norm: [B, 3, S, S] → [B, N, D].
+    /// The visual tokens of DVP and of Idefics.
     public func callAsFunction(_ images: Tensor, tap: Tap? = nil) throws -> Tensor {
-        let patches = try patches(images)  // [B, D, S/p, S/p]
+        try features(images, layers: [-1], classToken: true, tap: tap)
+    }
+
+    /// What LLaVA takes of the tower: hidden states of chosen layers, [B, 3, S, S] → [B, N, D · layers].
+    ///
+    /// Blocks above the highest chosen one do not run; the last norm never does.
+    ///
+    /// - Parameters:
+    ///   - layers: 0 is the input of the first block, k the output of the k-th; −1 the output of the last, −2 the one
+    ///     before. Several are joined along the width (`vision_feature_layer`, `mm_vision_select_layer`).
+    ///   - classToken: whether the class token stays first (`full`, `cls_patch`) or is dropped (`default`, `patch`).
+    public func features(
+        _ images: Tensor, layers chosen: [Int] = [-2], classToken: Bool = false, tap: Tap? = nil
+    ) throws -> Tensor {
+        let wanted = chosen.map { $0 < 0 ? layers.count + 1 + $0 : $0 }
+        guard let last = wanted.max(), wanted.allSatisfy({ (0...layers.count).contains($0) }) else {
+            throw TorchError(
+                .index, operation: "CLIPVision",
+                message: "layers \(chosen) are not among the \(layers.count + 1) hidden states")
+        }
+        var hidden = try embedded(images)
+        var kept = wanted.contains(0) ? [0: hidden] : [:]
+        for index in 0..<last {
+            hidden = try layers[index](hidden, index, tap)
+            if wanted.contains(index + 1) { kept[index + 1] = hidden }
+        }
+        let joined = wanted.count == 1 ? hidden : try .concatenated(wanted.compactMap { kept[$0] }, 2)
+        return classToken ? joined : try joined.sliced(1, 1)
+    }
+
+    /// Patches with the class token before them, their positions added and normalised: [B, 3, S, S] → [B, N, D].
+    private func embedded(_ images: Tensor) throws -> Tensor {
+        let patches = try patches(images.to(self.patches.weight.dtype))  // [B, D, S/p, S/p]
         let shape = patches.shape
+        guard shape.count == 4 else {
+            throw TorchError(.shape, operation: "CLIPVision", message: "needs [B, 3, H, W], got \(shape)")
+        }
         let tokens = try patches.reshaped([shape[0], shape[1], shape[2] * shape[3]]).transposed(1, 2)
         let first = try classEmbedding.to(tokens.dtype).expanded([shape[0], 1, shape[1]])
-        var hidden = try preNorm(.concatenated([first, tokens], 1) + positions.weight)
-        for (index, layer) in layers.enumerated() { hidden = try layer(hidden, index, tap) }
-        return hidden
+        return try preNorm(.concatenated([first, tokens], 1) + positionRows(shape[2], shape[3]))
+    }
+
+    /// The positions of a grid of patches, the class token's first: [1 + height · width, D].
+    private func positionRows(_ height: Int, _ width: Int) throws -> Tensor {
+        let side = configuration.imageSize / configuration.patchSize
+        if height == side, width == side { return positions.weight }
+        guard configuration.interpolatesPositions else {
+            throw TorchError(
+                .shape, operation: "CLIPVision",
+                message: "the image has \(height) × \(width) patches, the model takes \(side) × \(side)")
+        }
+        let patches = try resampledPositions(
+            positions.weight.sliced(0, 1), side: side, height: height, width: width,
+            margin: configuration.interpolationMargin)
+        return try .concatenated([positions.weight.sliced(0, 0, 1), patches], 0)
     }
 
     /// The class token after the last norm, in the joint space when there is a projection: [B, N, D] → [B, P].
@@ -145,15 +232,18 @@ public struct CLIPVision: Module {
         return try projection.map { try $0(normed) } ?? normed
     }
 
-    /// Brings OpenAI's names to these: drops `visual.` or `visumodel.`, splits the joint query-key-value maps (views of the
-    /// same memory), and leaves the text tower out. Names that are these already stay.
+    /// Brings the names of a checkpoint to these, and leaves out what is not of the tower.
+    ///
+    /// Of OpenAI's names it drops `visual.` or `visumodel.` and splits the joint query-key-value maps (views of the same
+    /// memory). Of the reference's it takes the tower from wherever it stands in the model, under old and new names:
+    /// `vision_model.`, `vision_tower.vision_model.`, `model.vision_tower.` and so on.
     public static func renamed(_ weights: [String: Tensor]) throws -> [String: Tensor] {
         let openAI = visualPart(of: weights)
         guard openAI["conv1.weight"] != nil else {
-            return weights.filter { key, _ in
-                (key.hasPrefix("vision_model.") || key == "visual_projection.weight")
-                    && key != "vision_model.embeddings.position_ids"
-            }
+            var result: [String: Tensor] = [:]
+            for (name, tensor) in towerPart(of: weights) { result["vision_model." + name] = tensor }
+            result["visual_projection.weight"] = weights["visual_projection.weight"]
+            return result
         }
         var result: [String: Tensor] = [:]
         for (name, tensor) in openAI {
@@ -214,57 +304,5 @@ public struct CLIPVision: Module {
             let module = dot < end ? String(name[name.index(after: dot)..<end]) : ""
             result[block + (openAIBlockNames[module] ?? module) + name[end...]] = tensor
         }
-    }
-}
-
-/// One pre-norm block.
-private struct CLIPVisionLayer: Module {
-    private var query: Linear
-    private var key: Linear
-    private var value: Linear
-    private var attentionOutput: Linear
-    private var attentionNorm: LayerNorm
-    private var expand: Linear
-    private var contract: Linear
-    private var mlpNorm: LayerNorm
-    private let heads: Int
-    private let activation: CLIPVisionConfiguration.Activation
-
-    init(_ configuration: CLIPVisionConfiguration) throws {
-        let size = configuration.hiddenSize
-        query = try Linear(size, size)
-        key = try Linear(size, size)
-        value = try Linear(size, size)
-        attentionOutput = try Linear(size, size)
-        attentionNorm = try LayerNorm(size, epsilon: configuration.normEpsilon)
-        expand = try Linear(size, configuration.intermediateSize)
-        contract = try Linear(configuration.intermediateSize, size)
-        mlpNorm = try LayerNorm(size, epsilon: configuration.normEpsilon)
-        heads = configuration.heads
-        activation = configuration.activation
-    }
-
-    mutating func visit(_ visitor: ParameterVisitor) throws {
-        try visitor("self_attn.k_proj", &key)
-        try visitor("self_attn.v_proj", &value)
-        try visitor("self_attn.q_proj", &query)
-        try visitor("self_attn.out_proj", &attentionOutput)
-        try visitor("layer_norm1", &attentionNorm)
-        try visitor("mlp.fc1", &expand)
-        try visitor("mlp.fc2", &contract)
-        try visitor("layer_norm2", &mlpNorm)
-    }
-
-    /// [B, N, D] → [B, N, D]
-    func callAsFunction(_ input: Tensor, _ index: Int, _ tap: Tap?) throws -> Tensor {
-        let x = try tap.at(.blockInput, index, input)
-        let normed = try attentionNorm(x)
-        var heads = try splitHeads(query(normed), self.heads).attention(
-            key: splitHeads(key(normed), self.heads), value: splitHeads(value(normed), self.heads))
-        heads = try tap.at(.headOutput, index, heads)  // [B, H, N, D/H]
-        let middle = try x + tap.at(.attentionOutput, index, attentionOutput(mergeHeads(heads)))
-        let expanded = try expand(mlpNorm(middle))
-        let active = try activation == .quickGelu ? expanded.quickGelu() : expanded.gelu()
-        return try tap.at(.blockOutput, index, middle + tap.at(.mlpOutput, index, contract(active)))
     }
 }
