@@ -17,6 +17,17 @@ extension JSON {
         return number
     }
 
+    /// The id of a special token, under its name or an older one: an integer of at most 16 million.
+    func tokenID(_ key: String, _ older: String, _ fallback: Int, source: String) throws -> Int {
+        guard let value = self[key] ?? self[older], !value.isNull else { return fallback }
+        guard let id = value.integer, (-(1 << 24)...(1 << 24)).contains(id) else {
+            throw VQAError(
+                "cannot use the model", at: "\(source), \(key)",
+                because: "it is \(value.text().prefix(60)), no id")
+        }
+        return id
+    }
+
     /// How many blocks are stacked: a size of at most 1,024.
     func depth(_ key: String, _ fallback: Int, source: String) throws -> Int {
         try size(key, fallback, limit: 1024, source: source)

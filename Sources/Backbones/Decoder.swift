@@ -118,7 +118,7 @@ struct DecoderContext {
         let keys = try mask?.to(.bool)
         let positions =
             if let keys {
-                try (keys.to(.int64).cumulativeSum(1) - 1).clamped(0, .infinity).to(.int64).sliced(1, past)
+                try (keys.to(.int64).cumulativeSum(1) - 1).clamped(0, Double(1 << 24)).sliced(1, past)
             } else {
                 try Tensor.arange(Double(past), Double(length)).unsqueezed(0)
             }
@@ -174,7 +174,7 @@ public struct DecoderLayer: Module {
     private let heads: Int
     private let keyValueHeads: Int
     private let window: Int?
-    private let activation: DecoderConfiguration.Activation
+    private let activation: ActivationFunction
 
     init(_ configuration: DecoderConfiguration, _ index: Int) throws {
         let (size, inner) = (configuration.hiddenSize, configuration.intermediateSize)

@@ -1,5 +1,4 @@
 import Support
-import Torch
 
 /// The shape of a decoder of the LLaMA family: LLaMA, Vicuna, SmolLM2, Mistral, Qwen2.
 public struct DecoderConfiguration: Sendable, Equatable {
@@ -34,7 +33,7 @@ public struct DecoderConfiguration: Sendable, Equatable {
     /// `mlp_bias`
     public var hasFeedForwardBias = false
     /// The function of the feed-forward part.
-    public var activation = Activation.silu
+    public var activation = ActivationFunction.silu
     /// Tokens that a layer sees at most, itself included; nil where it sees all. One for each layer.
     public var windows: [Int?] = []
     /// `bos_token_id`
@@ -43,23 +42,6 @@ public struct DecoderConfiguration: Sendable, Equatable {
     public var endIDs: [Int] = []
     /// `pad_token_id`
     public var padID: Int?
-
-    /// The function of a gated feed-forward part, under its name in `config.json`.
-    public enum Activation: String, Sendable, CaseIterable {
-        case silu, gelu
-        case geluTanh = "gelu_pytorch_tanh"
-        case geluNew = "gelu_new"
-        case relu
-
-        func callAsFunction(_ x: Tensor) throws -> Tensor {
-            switch self {
-            case .silu: try x.silu()
-            case .gelu: try x.gelu()
-            case .geluTanh, .geluNew: try x.geluTanh()
-            case .relu: try x.relu()
-            }
-        }
-    }
 
     /// The shape of LLaMA-2-7B.
     public init() {}
@@ -93,7 +75,7 @@ public struct DecoderConfiguration: Sendable, Equatable {
     mutating func readShared(_ json: JSON, _ source: String) throws {
         vocabularySize = try json.size("vocab_size", vocabularySize, source: source)
         hiddenSize = try json.size("hidden_size", hiddenSize, source: source)
-        layers = try json.size("num_hidden_layers", layers, source: source)
+        layers = try json.depth("num_hidden_layers", layers, source: source)
         heads = try json.size("num_attention_heads", heads, source: source)
         keyValueHeads = try json.size("num_key_value_heads", keyValueHeads, source: source)
         intermediateSize = try json.size("intermediate_size", intermediateSize, source: source)
@@ -105,15 +87,7 @@ public struct DecoderConfiguration: Sendable, Equatable {
             json["eos_token_id"]?.array?.compactMap(\.integer) ?? json["eos_token_id"]?.integer.map { [$0] }
             ?? []
         padID = json["pad_token_id"]?.integer
-        if let name = json["hidden_act"]?.string {
-            guard let known = Activation(rawValue: name) else {
-                let names = Activation.allCases.map(\.rawValue).joined(separator: ", ")
-                throw VQAError(
-                    "cannot use the model", at: "\(source), hidden_act",
-                    because: "\(name) is not one of \(names)")
-            }
-            activation = known
-        }
+        activation = try json.activation("hidden_act", activation, source: source)
         headSize = try json.size("head_dim", hiddenSize / heads, source: source)
         guard json["head_dim"]?.integer != nil || hiddenSize % heads == 0, headSize % 2 == 0 else {
             throw VQAError(

@@ -158,7 +158,7 @@ import Torch
             (["rope_scaling": ["type": "linear", "factor": 0]], "factor is 0"),
             (["num_attention_heads": 6, "num_key_value_heads": 4, "hidden_size": 60], "not a multiple"),
             (["num_attention_heads": 7], "even width"),
-            (["hidden_act": "tanh"], "tanh is not one of"),
+            (["hidden_act": "tanh"], "is not one of gelu"),
             (["vocab_size": 1_000_000_000_000], "not a size"),
         ] as [(JSON, String)])
     func refused(_ json: JSON, _ reason: String) {

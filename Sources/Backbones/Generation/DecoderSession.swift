@@ -3,7 +3,7 @@ import Torch
 
 /// A decoder with a prompt, which it sees once; every further token costs one step.
 public final class DecoderSession: GenerationSession {
-    private let decoder: Decoder
+    private let decoder: any TextDecoder
     private let cache: KeyValueCache
     private let tap: Tap?
     /// [B, T, D], until it is fed.
@@ -18,7 +18,8 @@ public final class DecoderSession: GenerationSession {
     ///   - maxNewTokens: how many tokens may follow.
     /// - Throws: `VQAError` when prompt and new tokens together exceed the model's context.
     public init(
-        _ decoder: Decoder, embeddings: Tensor, mask: Tensor? = nil, maxNewTokens: Int, tap: Tap? = nil
+        _ decoder: any TextDecoder, embeddings: Tensor, mask: Tensor? = nil, maxNewTokens: Int,
+        tap: Tap? = nil
     ) throws {
         let shape = embeddings.shape
         guard shape.count == 3, shape[1] > 0 else {
@@ -61,6 +62,7 @@ public final class DecoderSession: GenerationSession {
 
     public func reorder(_ order: [Int]) throws {
         try cache.reorder(order)
+        try decoder.reorder(order)
         mask = try mask?.selected(0, indices: Tensor(order))
         rows = order.count
     }
