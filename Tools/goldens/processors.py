@@ -9,7 +9,7 @@ Writes Tests/Fixtures/Images/batches:
 
 Images are a formula of their width, height and a number (see `noise`), or a file of Tests/Fixtures/Images/decode.
 The reference is transformers' Pillow form of each class (…Pil). torchvision, whose form transformers prefers where
-it is installed, is not used: its resize may differ by one grey level.
+it is installed, is not used: its resize rounds differently (docs/images.md).
 
 Pinned: Pillow 13.0.0, transformers 5.23.0, torch 2.13.0, numpy 2.4.6.
 Command, from the project's root: python Tools/goldens/processors.py
