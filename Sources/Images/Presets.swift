@@ -22,25 +22,25 @@ extension ImageProcessor {
         return processor
     }
 
-    /// The processing of DVP's ScienceQA program (specification section 4.7): bicubic resize to a square, division
-    /// by 255, ImageNet's mean and deviation although the tower is CLIP.
+    /// The processing of DVP's ScienceQA program (specification section 4.7): bicubic resize to a square,
+    /// division by 255, ImageNet's mean and deviation although the tower is CLIP.
     public static func dvpScienceQA(size: Int = 224) -> ImageProcessor {
         square("DVP ScienceQA", size: size, .imageNet)
     }
 
-    /// The evaluation transform of LAVIS (`blip_image_eval`: BLIP-2, InstructBLIP): bicubic resize to a square,
-    /// division by 255, CLIP's mean and deviation in single precision. Its training transform
+    /// The evaluation transform of LAVIS (`blip_image_eval`: BLIP-2, InstructBLIP): bicubic resize to a
+    /// square, division by 255, CLIP's mean and deviation in single precision. Its training transform
     /// (`blip2_image_train`) is this after a ``RandomView``.
     ///
-    /// - Parameter crops: resizes the shorter side and crops the middle instead, as LAVIS does for its A-OKVQA
-    ///   instruction data, and as the question-prompt method does.
+    /// - Parameter crops: resizes the shorter side and crops the middle instead, as LAVIS does for its
+    ///   A-OKVQA instruction data, and as the question-prompt method does.
     public static func lavis(size: Int = 224, crops: Bool = false) -> ImageProcessor {
         guard crops else { return square("LAVIS", size: size, .clip) }
         return shortestEdgeCrop("LAVIS crop", size: size)
     }
 
-    /// The processing of LLaVA's own release (and of SQ-LLaVA and MAPD): CLIP's, of an image whose alpha is left
-    /// out. ``paddingToSquare()`` of it is `image_aspect_ratio: pad`.
+    /// The processing of LLaVA's own release (and of SQ-LLaVA and MAPD): CLIP's, of an image whose alpha is
+    /// left out. ``paddingToSquare()`` of it is `image_aspect_ratio: pad`.
     public static func llava(size: Int = 336) -> ImageProcessor {
         var processor = ImageProcessor(
             name: "LLaVA", transparency: .dropped, resizing: .shortestEdge(size), filter: .bicubic,
@@ -80,8 +80,8 @@ extension ImageProcessor {
         self.tables = tables
     }
 
-    /// Values as transformers computes them: it multiplies in double precision, rounds to single, then subtracts
-    /// and divides in single. What is nil is not done.
+    /// Values as transformers computes them: it multiplies in double precision, rounds to single, then
+    /// subtracts and divides in single. What is nil is not done.
     static func tables(rescaledBy factor: Double?, normalization: Normalization?) -> [Float] {
         tables { byte, channel in
             let value = factor.map { Float(Double(byte) * $0) } ?? Float(byte)

@@ -43,8 +43,8 @@ public struct ProcessedImages: Sendable, Equatable {
         return mask
     }
 
-    /// The batch with equally many images for each prompt, M, so that it is also [prompts, M, 3, H, W]: images
-    /// of zeros, of size 0×0, follow the images of prompts that have fewer (Idefics, Idefics2).
+    /// The batch with equally many images for each prompt, M, so that it is also [prompts, M, 3, H, W]:
+    /// images of zeros, of size 0×0, follow the images of prompts that have fewer (Idefics, Idefics2).
     /// - Parameter minimum: M is at least this.
     public func padded(minimum: Int = 1) throws -> ProcessedImages {
         let most = max(minimum, counts.max() ?? 0, 0)
@@ -82,8 +82,8 @@ public struct ProcessedImages: Sendable, Equatable {
 extension ImageProcessor {
     /// The images of several prompts, each prompt's in its order. A prompt may have none.
     ///
-    /// Sizes that differ are an error unless ``padsBatch`` is true. Without any image H and W are those of the
-    /// processor when it always makes the same, else 0.
+    /// Sizes that differ are an error unless ``padsBatch`` is true. Without any image H and W are those of
+    /// the processor when it always makes the same, else 0.
     public func process(_ prompts: [[Image]]) throws -> ProcessedImages {
         let sources = prompts.map { images in
             images.map { image in
@@ -159,8 +159,9 @@ extension ImageProcessor {
             throw VQAError(
                 "cannot make a batch of the images",
                 because:
-                    "\(name) makes \(first.width)×\(first.height) of one and \(other.width)×\(other.height) of "
-                    + "another", remedy: "set do_pad to true, or process them one by one")
+                    "\(name) makes \(first.width)×\(first.height) of one and "
+                    + "\(other.width)×\(other.height) of another",
+                remedy: "set do_pad to true, or process them one by one")
         }
         return (sizes.map(\.height).max() ?? 0, sizes.map(\.width).max() ?? 0)
     }

@@ -139,11 +139,10 @@ private struct ProcessorSettings {
             return .shortestEdge(shortest)
         }
         let found = sides.keys.sorted().joined(separator: ", ")
+        let edges = family.needsBothEdges ? "shortest_edge and longest_edge" : "shortest_edge"
         throw failure(
             "size", "\(family.name) with \(found.isEmpty ? "no sides" : found) is not supported",
-            remedy:
-                "give height and width, or \(family.needsBothEdges ? "shortest_edge and longest_edge" : "shortest_edge")"
-        )
+            remedy: "give height and width, or \(edges)")
     }
 
     func filter(default fallback: ResizeFilter) throws -> ResizeFilter {

@@ -234,4 +234,45 @@ private func floats(_ name: String) throws -> [Float] {
             errorText { _ = try ImageProcessor.llava().paddingToSquare().process([[longer]]) })
         #expect(error.contains("square") && error.contains("pixels"), "\(error)")
     }
+
+    @Test("settings of any kind give values or one line, never a crash")
+    func randomSettings() throws {
+        let classes = ["CLIP", "Llava", "Siglip", "Blip", "ViT", "DeiT", "Bit", "Idefics", "Idefics2"]
+        let flags = [
+            "do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_pad", "do_image_splitting",
+        ]
+        let numbers = ["resample", "rescale_factor", "image_mean", "image_std", "image_size", "pad_size"]
+        let values: [JSON] = [
+            0, -1, 1, 2, 7, 65_535, 65_536, .integer(.max), .integer(.min), 0.5, 1e300, -1e-300, .null, true,
+            false,
+            "x", [], [3, 4], [1, 2, 3], [0.5, 0.5, "x"], [:], ["height": 3, "width": 65_535], ["height": 4],
+            ["shortest_edge": 6], ["shortest_edge": 9, "longest_edge": 4], ["longest_edge": 65_535],
+            ["shortest_edge": 1, "longest_edge": 65_535], ["height": .null, "width": 2, "shortest_edge": 3],
+        ]
+        let images = try [(1, 1), (3, 5), (1, 90), (70, 2)].map { try image($0, $1) { x, y, c in x + y + c } }
+        var outcomes = (read: 0, refused: 0)
+        for round in 0..<400 {
+            var random = CounterRandom(seed: 5, sample: round, purpose: "settings")
+            let name = classes[Int.random(in: 0..<classes.count, using: &random)]
+            var members = [JSON.Member("image_processor_type", .string("\(name)ImageProcessor"))]
+            for _ in 0..<Int.random(in: 1...3, using: &random) {
+                let keys = [["size", "crop_size"], flags, numbers][Int.random(in: 0..<3, using: &random)]
+                let key = keys[Int.random(in: 0..<keys.count, using: &random)]
+                members.append(JSON.Member(key, values[Int.random(in: 0..<values.count, using: &random)]))
+            }
+            let error = errorText {
+                let processor = try ImageProcessor(.object(members), source: "test")
+                for image in images {
+                    let batch = try processor.process([[image], []])
+                    #expect(batch.shape.reduce(1, *) == batch.pixelValues.count)
+                }
+                outcomes.read += 1
+            }
+            if let error {
+                outcomes.refused += 1
+                #expect(error.hasPrefix("cannot ") && !error.contains("\n"), "\(error)")
+            }
+        }
+        #expect(outcomes.read > 20 && outcomes.refused > 20, "\(outcomes)")
+    }
 }
