@@ -60,28 +60,29 @@ public struct Image: Sendable, Equatable {
     }
 
     /// The image in the middle of a square of its longer side, as LLaVA pads (`image_aspect_ratio: pad`): an
-    /// odd remainder goes to the right or the bottom.
-    public func paddedToSquare(background: Color) -> Image {
+    /// odd remainder goes to the right or the bottom. A square of more than 100 million pixels is an error.
+    public func paddedToSquare(background: Color) throws -> Image {
         guard width != height else { return self }
         let side = max(width, height)
+        guard side <= Image.maximumResizedPixels / side else {
+            throw VQAError(
+                "cannot pad the image to a square", at: "\(width)×\(height)",
+                because: "the square would have more than \(Image.maximumResizedPixels) pixels",
+                remedy: "scale the image down first, or do not pad")
+        }
         let left = (side - width) / 2
         let top = (side - height) / 2
+        let color = [background.red, background.green, background.blue]
+        let line = [UInt8](repeatElement(color, count: side).joined())
         var square: [UInt8] = []
         square.reserveCapacity(side * side * 3)
-        func fill(_ count: Int) {
-            for _ in 0..<count {
-                square.append(background.red)
-                square.append(background.green)
-                square.append(background.blue)
-            }
-        }
-        fill(top * side)
+        for _ in 0..<top { square += line }
         for row in 0..<height {
-            fill(left)
-            square.append(contentsOf: pixels[(row * width * 3)..<((row + 1) * width * 3)])
-            fill(side - width - left)
+            square += line[..<(left * 3)]
+            square += pixels[(row * width * 3)..<((row + 1) * width * 3)]
+            square += line[..<((side - width - left) * 3)]
         }
-        fill((side - height - top) * side)
+        for _ in 0..<(side - height - top) { square += line }
         return Image(uncheckedWidth: side, height: side, pixels: square)
     }
 

@@ -32,6 +32,9 @@ public struct ImageProcessor: Sendable {
     /// Idefics2's `do_image_splitting`: ``parts(of:)`` gives four quarters and the whole. LIVE sets it to
     /// false.
     public var splitsImages = false
+    /// Whether images of a batch may differ in size: ``process(_:)`` then puts zeros right of and below the
+    /// smaller ones. True for Idefics2 (unless `do_pad` is off) and wherever the JSON sets `do_pad`.
+    public internal(set) var padsBatch = false
     /// The colour around an image that is padded to a square, when it is.
     var squareBackground: Image.Color?
     /// The colour that LLaVA pads with: the mean.
@@ -102,15 +105,26 @@ public struct ImageProcessor: Sendable {
     /// upper right, lower left, lower right; an odd line goes to the right and the bottom) and itself. An
     /// image of one row or column cannot be split.
     public func parts(of image: Image) throws -> [Image] {
-        guard splitsImages else { return [image] }
-        let (x, y) = (image.width / 2, image.height / 2)
-        var parts: [Image] = []
-        for (top, height) in [(0, y), (y, image.height - y)] {
-            for (left, width) in [(0, x), (x, image.width - x)] {
-                parts.append(try image.cropped(x: left, y: top, width: width, height: height))
+        try rectangles(width: image.width, height: image.height).map { try $0.cut(from: image) }
+    }
+
+    /// Where ``parts(of:)`` lie in an image of a given size.
+    func rectangles(width: Int, height: Int) throws -> [Rectangle] {
+        let whole = Rectangle(x: 0, y: 0, width: width, height: height)
+        guard splitsImages else { return [whole] }
+        guard width > 1, height > 1 else {
+            throw VQAError(
+                "cannot split the image", at: "\(width)×\(height)",
+                because: "four quarters need two rows and two columns",
+                remedy: "set do_image_splitting to false")
+        }
+        let (x, y) = (width / 2, height / 2)
+        let quarters = [(0, y), (y, height - y)].flatMap { top, height in
+            [(0, x), (x, width - x)].map { left, width in
+                Rectangle(x: left, y: top, width: width, height: height)
             }
         }
-        return parts + [image]
+        return quarters + [whole]
     }
 
     /// The values of one image.
@@ -148,7 +162,7 @@ public struct ImageProcessor: Sendable {
                     + "\(target.count) elements for 3×\(canvas.height)×\(canvas.width)")
         }
         if canvas != output { target.update(repeating: 0) }
-        let source = squareBackground.map { image.paddedToSquare(background: $0) } ?? image
+        let source = try squareBackground.map { try image.paddedToSquare(background: $0) } ?? image
         try writeRows(of: source, output, Planes(base: base, height: canvas.height, width: canvas.width))
     }
 
@@ -194,7 +208,7 @@ public struct ImageProcessor: Sendable {
     }
 
     /// 3 × height × width, or an error when that is more than a resized image may have.
-    private static func count(of size: (height: Int, width: Int)) throws -> Int {
+    static func count(of size: (height: Int, width: Int)) throws -> Int {
         guard size.height <= Image.maximumResizedPixels / max(1, size.width) else {
             throw VQAError(
                 "cannot process the image", at: "\(size.width)×\(size.height)",
@@ -210,6 +224,19 @@ public struct ImageProcessor: Sendable {
         let width: Int
 
         subscript(channel: Int) -> UnsafeMutablePointer<Float> { base + channel * height * width }
+    }
+}
+
+/// A part of an image, in pixels from its upper left corner.
+struct Rectangle {
+    let x: Int
+    let y: Int
+    let width: Int
+    let height: Int
+
+    func cut(from image: Image) throws -> Image {
+        if width == image.width, height == image.height { return image }
+        return try image.cropped(x: x, y: y, width: width, height: height)
     }
 }
 

@@ -10,12 +10,52 @@ extension ImageProcessor {
     public static let dvpClip = dvpClip(size: 224)
 
     /// ``dvpClip`` at another size.
-    public static func dvpClip(size: Int) -> ImageProcessor {
+    public static func dvpClip(size: Int) -> ImageProcessor { shortestEdgeCrop("DVP CLIP", size: size) }
+
+    /// torchvision's bicubic resize of the shorter side and crop of the middle, with CLIP's statistics.
+    private static func shortestEdgeCrop(_ name: String, size: Int) -> ImageProcessor {
         var processor = ImageProcessor(
-            name: "DVP CLIP", transparency: .dropped, resizing: .shortestEdge(size), filter: .bicubic,
+            name: name, transparency: .dropped, resizing: .shortestEdge(size), filter: .bicubic,
             crop: Crop(height: size, width: size, roundsToEven: true),
             tables: tables { Normalization.clip.apply(Float($0) / 255, channel: $1) })
         processor.meanColor = Normalization.clip.meanColor
+        return processor
+    }
+
+    /// The processing of DVP's ScienceQA program (specification section 4.7): bicubic resize to a square,
+    /// division by 255, ImageNet's mean and deviation although the tower is CLIP.
+    public static func dvpScienceQA(size: Int = 224) -> ImageProcessor {
+        square("DVP ScienceQA", size: size, .imageNet)
+    }
+
+    /// The evaluation transform of LAVIS (`blip_image_eval`: BLIP-2, InstructBLIP): bicubic resize to a
+    /// square, division by 255, CLIP's mean and deviation in single precision. Its training transform
+    /// (`blip2_image_train`) is this after a ``RandomView``.
+    ///
+    /// - Parameter crops: resizes the shorter side and crops the middle instead, as LAVIS does for its
+    ///   A-OKVQA instruction data, and as the question-prompt method does.
+    public static func lavis(size: Int = 224, crops: Bool = false) -> ImageProcessor {
+        guard crops else { return square("LAVIS", size: size, .clip) }
+        return shortestEdgeCrop("LAVIS crop", size: size)
+    }
+
+    /// The processing of LLaVA's own release (and of SQ-LLaVA and MAPD): CLIP's, of an image whose alpha is
+    /// left out. ``paddingToSquare()`` of it is `image_aspect_ratio: pad`.
+    public static func llava(size: Int = 336) -> ImageProcessor {
+        var processor = ImageProcessor(
+            name: "LLaVA", transparency: .dropped, resizing: .shortestEdge(size), filter: .bicubic,
+            crop: Crop(height: size, width: size),
+            tables: tables(rescaledBy: 1.0 / 255, normalization: .clip))
+        processor.meanColor = Normalization.clip.meanColor
+        return processor
+    }
+
+    /// A bicubic resize to a square, and values in single precision as torchvision computes them.
+    private static func square(_ name: String, size: Int, _ normalization: Normalization) -> ImageProcessor {
+        var processor = ImageProcessor(
+            name: name, transparency: .dropped, resizing: .exact(height: size, width: size), filter: .bicubic,
+            crop: nil, tables: tables { normalization.apply(Float($0) / 255, channel: $1) })
+        processor.meanColor = normalization.meanColor
         return processor
     }
 
@@ -40,6 +80,15 @@ extension ImageProcessor {
         self.tables = tables
     }
 
+    /// Values as transformers computes them: it multiplies in double precision, rounds to single, then
+    /// subtracts and divides in single. What is nil is not done.
+    static func tables(rescaledBy factor: Double?, normalization: Normalization?) -> [Float] {
+        tables { byte, channel in
+            let value = factor.map { Float(Double(byte) * $0) } ?? Float(byte)
+            return normalization?.apply(value, channel: channel) ?? value
+        }
+    }
+
     /// The value of each byte in each channel.
     static func tables(_ value: (_ byte: Int, _ channel: Int) -> Float) -> [Float] {
         (0..<3).flatMap { channel in (0..<256).map { value($0, channel) } }
@@ -54,6 +103,8 @@ struct Normalization: Sendable, Equatable {
     /// OpenAI CLIP's statistics.
     static let clip = Normalization(
         mean: [0.48145466, 0.4578275, 0.40821073], deviation: [0.26862954, 0.26130258, 0.27577711])
+    /// ImageNet's statistics.
+    static let imageNet = Normalization(mean: [0.485, 0.456, 0.406], deviation: [0.229, 0.224, 0.225])
     /// One half everywhere: values from -1 to 1.
     static let half = Normalization(mean: [0.5, 0.5, 0.5], deviation: [0.5, 0.5, 0.5])
 

@@ -1,51 +1,31 @@
 import Support
 
 extension ImageProcessor {
-    /// The processor of a checkpoint's folder: the `image_processor` part of `processor_config.json` when
-    /// there is one, else `preprocessor_config.json`.
-    public init(folder: String) throws {
-        let joint = "\(folder)/processor_config.json"
-        if fileExists(joint) {
-            let json = try JSON(contentsOf: joint, limit: 1 << 20)
-            if let nested = json["image_processor"], !nested.isNull {
-                try self.init(nested, source: "\(joint), image_processor")
-                return
-            }
-        }
-        let single = "\(folder)/preprocessor_config.json"
-        guard fileExists(single) else {
-            throw VQAError(
-                "cannot find the image processor", at: folder,
-                because:
-                    "it has no preprocessor_config.json and no image_processor in a processor_config.json",
-                remedy: "copy preprocessor_config.json from the checkpoint")
-        }
-        try self.init(JSON(contentsOf: single, limit: 1 << 20), source: single)
-    }
-
     /// The processor that a configuration in the form of `preprocessor_config.json` asks for. What it does
-    /// not say has the value that transformers gives it; keys that do not change pixels are not looked at.
-    /// - Parameter source: names the JSON in errors.
-    public init(_ json: JSON, source: String) throws {
+    /// not say has the value that transformers gives it; keys that do not change pixels are not looked at,
+    /// and a step (`do_…: true`) that is not known is an error.
+    ///
+    /// - Parameters:
+    ///   - source: names the JSON in errors.
+    ///   - modelType: `model_type` of the model's `config.json`, which tells the class where the JSON names
+    ///     none.
+    public init(_ json: JSON, source: String, modelType: String? = nil) throws {
         let settings = ProcessorSettings(json: json, source: source)
-        let family = try settings.family()
+        let family = try settings.family(modelType: modelType)
+        try settings.checkSteps(family)
         let normalization = try settings.normalization(default: family.normalization)
         self.init(
             name: family.name,
             transparency: try settings.flag("do_convert_rgb", default: family.convertsToRGB)
                 ? .overWhite : .dropped,
             resizing: try settings.resizing(family), filter: try settings.filter(default: family.filter),
-            crop: try settings.crop(family), tables: try settings.tables(normalization))
+            crop: family.ignoresCrop ? nil : try settings.crop(family),
+            tables: try settings.tables(normalization))
         meanColor = normalization.meanColor
-        if try settings.flag("do_pad", default: false) {
-            if family.padsToSquare {
-                squareBackground = meanColor
-            } else if !settings.padsToCanvas(family) {
-                throw settings.failure(
-                    "do_pad", "\(family.name) with do_pad is not supported", remedy: "set it to false")
-            }
+        if try settings.flag("do_pad", default: family.padsBatch) {
+            if family.padsToSquare { squareBackground = meanColor } else { padsBatch = true }
         }
-        splitsImages = try settings.flag("do_image_splitting", default: false)
+        splitsImages = try family.splitsImages && settings.flag("do_image_splitting", default: false)
     }
 }
 
@@ -80,10 +60,11 @@ private struct ProcessorSettings {
 
     // MARK: Parts
 
-    func family() throws -> ProcessorFamily {
+    func family(modelType: String?) throws -> ProcessorFamily {
         guard json.members != nil else { throw failure("the top", "expected an object") }
         let names = ProcessorFamily.all.map(\.name)
         guard let named = value("image_processor_type") ?? value("feature_extractor_type") else {
+            if let family = modelType.flatMap(ProcessorFamily.ofModel) { return family }
             throw failure("image_processor_type", "the key is missing", remedy: "name one of \(list(names))")
         }
         guard let className = named.string else { throw failure("image_processor_type", "expected a text") }
@@ -94,12 +75,33 @@ private struct ProcessorSettings {
             remedy: "\(near)supported are \(list(names))")
     }
 
+    /// Refuses steps that would change pixels and are not done here.
+    func checkSteps(_ family: ProcessorFamily) throws {
+        var known = ["do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb", "do_pad"]
+        if family.splitsImages { known.append("do_image_splitting") }
+        for member in json.members ?? [] where member.key.hasPrefix("do_") && !known.contains(member.key) {
+            guard member.value == .bool(false) || member.value.isNull else {
+                throw failure(
+                    String(member.key.prefix(80)), "\(family.name) does not have this step here",
+                    remedy: "set it to false")
+            }
+        }
+        if try value("pad_size") != nil && flag("do_pad", default: family.padsBatch) {
+            throw failure("pad_size", "padding to a given size is not supported", remedy: "set it to null")
+        }
+    }
+
     private func list(_ names: [String]) -> String { names.joined(separator: ", ") }
 
     func resizing(_ family: ProcessorFamily) throws -> ImageProcessor.Resizing {
         guard try flag("do_resize", default: true) else { return .none }
         if family.name == "IdeficsImageProcessor", let size = value("image_size") {
             let side = try side(size, "image_size")
+            return .exact(height: side, width: side)
+        }
+        if family.name == "CLIPImageProcessor", try flag("use_square_size", default: false),
+            case .shortestEdge(let side) = family.resizing
+        {
             return .exact(height: side, width: side)
         }
         guard let size = value("size") else { return family.resizing }
@@ -110,6 +112,11 @@ private struct ProcessorSettings {
             return .exact(height: try side(sides[0], "size"), width: try side(sides[1], "size"))
         default:
             let side = try side(size, "size")
+            guard family.numberIsSquare || !family.needsBothEdges else {
+                throw failure(
+                    "size", "one number does not tell \(family.name) both of its edges",
+                    remedy: "give shortest_edge and longest_edge")
+            }
             return family.numberIsSquare ? .exact(height: side, width: side) : .shortestEdge(side)
         }
     }
@@ -124,7 +131,7 @@ private struct ProcessorSettings {
         if sides.count == 2, let height = sides["height"], let width = sides["width"] {
             return .exact(height: height, width: width)
         }
-        if case .between = family.resizing {
+        if family.needsBothEdges {
             if sides.count == 2, let shortest = sides["shortest_edge"], let longest = sides["longest_edge"] {
                 return .between(shortest: shortest, longest: longest)
             }
@@ -132,9 +139,10 @@ private struct ProcessorSettings {
             return .shortestEdge(shortest)
         }
         let found = sides.keys.sorted().joined(separator: ", ")
+        let edges = family.needsBothEdges ? "shortest_edge and longest_edge" : "shortest_edge"
         throw failure(
             "size", "\(family.name) with \(found.isEmpty ? "no sides" : found) is not supported",
-            remedy: "give height and width, or shortest_edge")
+            remedy: "give height and width, or \(edges)")
     }
 
     func filter(default fallback: ResizeFilter) throws -> ResizeFilter {
@@ -170,11 +178,6 @@ private struct ProcessorSettings {
         }
     }
 
-    /// Idefics2 pads a batch below and to the right, which `canvas` does.
-    func padsToCanvas(_ family: ProcessorFamily) -> Bool {
-        if case .between = family.resizing { true } else { false }
-    }
-
     // MARK: Values
 
     func normalization(default fallback: Normalization) throws -> Normalization {
@@ -196,7 +199,6 @@ private struct ProcessorSettings {
         return numbers
     }
 
-    /// transformers multiplies in double precision, rounds to single, then subtracts and divides in single.
     func tables(_ normalization: Normalization) throws -> [Float] {
         let rescales = try flag("do_rescale", default: true)
         let normalizes = try flag("do_normalize", default: true)
@@ -207,9 +209,7 @@ private struct ProcessorSettings {
             }
             factor = number
         }
-        return ImageProcessor.tables { byte, channel in
-            let value = rescales ? Float(Double(byte) * factor) : Float(byte)
-            return normalizes ? normalization.apply(value, channel: channel) : value
-        }
+        return ImageProcessor.tables(
+            rescaledBy: rescales ? factor : nil, normalization: normalizes ? normalization : nil)
     }
 }

@@ -2,12 +2,6 @@ import Images
 import Support
 import Testing
 
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
-
 private func processor(_ text: String) throws -> ImageProcessor {
     try ImageProcessor(JSON(parsing: Array(text.utf8), source: "test"), source: "test")
 }
@@ -171,7 +165,28 @@ private func floats(_ name: String) throws -> [Float] {
             (#"{"image_processor_type":"CLIPImageProcessor","image_mean":[1,"a",2]}"#, "image_mean"),
             (#"{"image_processor_type":"CLIPImageProcessor","image_std":[1,0,2]}"#, "image_std"),
             (#"{"image_processor_type":"CLIPImageProcessor","rescale_factor":"x"}"#, "rescale_factor"),
-            (#"{"image_processor_type":"CLIPImageProcessor","do_pad":true}"#, "do_pad"),
+            (#"{"image_processor_type":"CLIPImageProcessor","do_pad":true,"pad_size":9}"#, "pad_size"),
+            (#"{"image_processor_type":"CLIPImageProcessor","do_pad":"no"}"#, "do_pad"),
+            (#"{"image_processor_type":"CLIPImageProcessor","do_thumbnail":true}"#, "do_thumbnail"),
+            (
+                #"{"image_processor_type":"CLIPImageProcessor","do_image_splitting":true}"#,
+                "do_image_splitting"
+            ),
+            (#"{"image_processor_type":"CLIPImageProcessor","resample":"bicubic"}"#, "resample"),
+            (#"{"image_processor_type":"CLIPImageProcessor","resample":2.5}"#, "resample"),
+            (#"{"image_processor_type":"CLIPImageProcessor","size":65536}"#, "size"),
+            (#"{"image_processor_type":"CLIPImageProcessor","size":[224]}"#, "size"),
+            (#"{"image_processor_type":"CLIPImageProcessor","size":"224"}"#, "size"),
+            (#"{"image_processor_type":"CLIPImageProcessor","crop_size":[9,9,9]}"#, "crop_size"),
+            (
+                #"{"image_processor_type":"IdeficsImageProcessor","image_size":99999999999999999999}"#,
+                "image_size"
+            ),
+            (#"{"image_processor_type":"Idefics2ImageProcessor","size":378}"#, "shortest_edge"),
+            (
+                #"{"image_processor_type":"Idefics2ImageProcessor","size":{"shortest_edge":9}}"#,
+                "longest_edge"
+            ),
             (#"{"image_processor_type":"BlipImageProcessor","do_center_crop":true}"#, "crop_size"),
         ])
     func refused(text: String, words: String) throws {
@@ -192,26 +207,72 @@ private func floats(_ name: String) throws -> [Float] {
         }
     }
 
-    @Test("a folder's processor is the joint configuration before the single one")
-    func folders() throws {
-        let folder = "\(getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp")/images-\(getpid())"
-        try makeFolder(folder)
-        defer {
-            unlink("\(folder)/preprocessor_config.json")
-            unlink("\(folder)/processor_config.json")
-            rmdir(folder)
+    @Test("absurd sizes and elongated images end in an error or a result of the right size")
+    func absurd() throws {
+        let needle = try image(1, 5000) { _, y, _ in y }
+        for (text, words) in [
+            (#""CLIPImageProcessor","size":65535,"crop_size":65535"#, "pixels"),
+            (#""CLIPImageProcessor","size":600,"do_center_crop":false"#, "600×3000000"),
+            (#""Idefics2ImageProcessor","size":{"shortest_edge":65535,"longest_edge":65535}"#, "pixels"),
+            (#""Idefics2ImageProcessor","do_image_splitting":true"#, "do_image_splitting"),
+        ] {
+            let found = try processor(#"{"image_processor_type":"# + text + "}")
+            let error = try #require(errorText { _ = try found.process([[needle]]) }, "\(text)")
+            #expect(error.contains(words) && !error.contains("\n"), "\(error)")
         }
-        #expect(
-            errorText { _ = try ImageProcessor(folder: folder) }?.contains("preprocessor_config.json") == true
-        )
-        try writeFile(
-            #"{"image_processor_type":"ViTImageProcessor"}"#, to: "\(folder)/preprocessor_config.json")
-        #expect(try ImageProcessor(folder: folder).name == "ViTImageProcessor")
-        try writeFile(#"{"processor_class":"X"}"#, to: "\(folder)/processor_config.json")
-        #expect(try ImageProcessor(folder: folder).name == "ViTImageProcessor")
-        try writeFile(
-            #"{"image_processor":{"image_processor_type":"BlipImageProcessor"}}"#,
-            to: "\(folder)/processor_config.json")
-        #expect(try ImageProcessor(folder: folder).name == "BlipImageProcessor")
+        for (text, shape) in [
+            (#""CLIPImageProcessor""#, [1, 3, 224, 224]),
+            (#""LlavaImageProcessor","do_pad":true"#, [1, 3, 224, 224]),
+            (#""BlipImageProcessor""#, [1, 3, 384, 384]), (#""IdeficsImageProcessor""#, [1, 3, 224, 224]),
+            (#""Idefics2ImageProcessor""#, [1, 3, 980, 378]), (#""SiglipImageProcessor""#, [1, 3, 224, 224]),
+        ] {
+            let found = try processor(#"{"image_processor_type":"# + text + "}")
+            #expect(try found.process([[needle]]).shape == shape)
+        }
+        let longer = try image(1, 10_001) { _, y, _ in y }
+        let error = try #require(
+            errorText { _ = try ImageProcessor.llava().paddingToSquare().process([[longer]]) })
+        #expect(error.contains("square") && error.contains("pixels"), "\(error)")
+    }
+
+    @Test("settings of any kind give values or one line, never a crash")
+    func randomSettings() throws {
+        let classes = ["CLIP", "Llava", "Siglip", "Blip", "ViT", "DeiT", "Bit", "Idefics", "Idefics2"]
+        let flags = [
+            "do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_pad", "do_image_splitting",
+        ]
+        let numbers = ["resample", "rescale_factor", "image_mean", "image_std", "image_size", "pad_size"]
+        let values: [JSON] = [
+            0, -1, 1, 2, 7, 65_535, 65_536, .integer(.max), .integer(.min), 0.5, 1e300, -1e-300, .null, true,
+            false,
+            "x", [], [3, 4], [1, 2, 3], [0.5, 0.5, "x"], [:], ["height": 3, "width": 65_535], ["height": 4],
+            ["shortest_edge": 6], ["shortest_edge": 9, "longest_edge": 4], ["longest_edge": 65_535],
+            ["shortest_edge": 1, "longest_edge": 65_535], ["height": .null, "width": 2, "shortest_edge": 3],
+        ]
+        let images = try [(1, 1), (3, 5), (1, 90), (70, 2)].map { try image($0, $1) { x, y, c in x + y + c } }
+        var outcomes = (read: 0, refused: 0)
+        for round in 0..<400 {
+            var random = CounterRandom(seed: 5, sample: round, purpose: "settings")
+            let name = classes[Int.random(in: 0..<classes.count, using: &random)]
+            var members = [JSON.Member("image_processor_type", .string("\(name)ImageProcessor"))]
+            for _ in 0..<Int.random(in: 1...3, using: &random) {
+                let keys = [["size", "crop_size"], flags, numbers][Int.random(in: 0..<3, using: &random)]
+                let key = keys[Int.random(in: 0..<keys.count, using: &random)]
+                members.append(JSON.Member(key, values[Int.random(in: 0..<values.count, using: &random)]))
+            }
+            let error = errorText {
+                let processor = try ImageProcessor(.object(members), source: "test")
+                for image in images {
+                    let batch = try processor.process([[image], []])
+                    #expect(batch.shape.reduce(1, *) == batch.pixelValues.count)
+                }
+                outcomes.read += 1
+            }
+            if let error {
+                outcomes.refused += 1
+                #expect(error.hasPrefix("cannot ") && !error.contains("\n"), "\(error)")
+            }
+        }
+        #expect(outcomes.read > 20 && outcomes.refused > 20, "\(outcomes)")
     }
 }

@@ -59,11 +59,11 @@ private let filters: [ResizeFilter] = [.nearest, .lanczos, .bilinear, .bicubic, 
     @Test("padding to a square puts an odd line right and below")
     func square() throws {
         let wide = try image(3, 2) { x, y, _ in 10 * y + x + 1 }
-        let square = wide.paddedToSquare(background: Image.Color(red: 7, green: 8, blue: 9))
+        let square = try wide.paddedToSquare(background: Image.Color(red: 7, green: 8, blue: 9))
         let red = stride(from: 0, to: square.pixels.count, by: 3).map { square.pixels[$0] }
         #expect(red == [1, 2, 3, 11, 12, 13, 7, 7, 7])
         let tall = try image(1, 4) { _, y, _ in y + 1 }
-        let padded = tall.paddedToSquare(background: Image.Color(red: 0, green: 0, blue: 0))
+        let padded = try tall.paddedToSquare(background: Image.Color(red: 0, green: 0, blue: 0))
         #expect(
             stride(from: 0, to: 48, by: 3).map { padded.pixels[$0] } == [
                 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0,

@@ -34,6 +34,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "Tests/Fixtures/Images"
 DATA = ROOT.parent / "shared/data/allennlp-vision/images"
+FOLDERS = ["decode", "hostile", "processors", "resize"]
 RANDOM = np.random.default_rng(20240607)
 
 
@@ -295,7 +296,8 @@ def photos():
 
 
 def manifest():
-    files = sorted(path for path in OUT.rglob("*") if path.is_file())
+    files = [path for folder in FOLDERS for path in (OUT / folder).iterdir()]
+    files = sorted([*files, OUT / "photos.json"])
     hashes = {str(path.relative_to(OUT)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     versions = {"pillow": PIL.__version__, "transformers": transformers.__version__, "numpy": np.__version__}
     content = {"made_by": "Tools/goldens/images.py", "versions": versions, "sha256": hashes}
@@ -305,7 +307,9 @@ def manifest():
 
 
 if __name__ == "__main__":
-    shutil.rmtree(OUT, ignore_errors=True)
+    # The other folder, batches, is made by processors.py.
+    for folder in FOLDERS:
+        shutil.rmtree(OUT / folder, ignore_errors=True)
     decode_pngs()
     decode_lossy()
     resize()
