@@ -6,7 +6,7 @@ import Testing
 @Suite struct MutationTests {
     static let seeds = [
         "types.safetensors", "views.pt", "wrapped.pt", "training.pt", "views.legacy.pt", "training.legacy.pt",
-        "list.legacy.pt",
+        "list.legacy.pt", "gguf/types.gguf",
     ]
 
     @Test(arguments: seeds) func damagedFilesNeverCrash(name: String) throws {
