@@ -79,7 +79,9 @@ public func convertCheckpoint(
 
 /// The weights of a base model, and the configuration that a GGUF file brings along.
 func openForConversion(_ path: String) throws -> (checkpoint: Checkpoint, configuration: JSON?) {
-    guard !isFolder(path), try FileKind.sniff(path) == .gguf else { return (try Checkpoint(opening: path), nil) }
+    guard !isFolder(path), try FileKind.sniff(path) == .gguf else {
+        return (try Checkpoint(opening: path), nil)
+    }
     let model = try GGUFModel(opening: path)
     return (model.checkpoint, model.configuration)
 }
@@ -119,9 +121,11 @@ extension TensorView {
                     readFloats(source, elementType, from: start, count: count, into: floats)
                     if elementType == .float64 {
                         for i in 0..<count where floats[i].isInfinite {
-                            fits = fits && source.loadUnaligned(
-                                fromByteOffset: (start + i) * 8, as: Double.self
-                            ).isInfinite
+                            fits =
+                                fits
+                                && source.loadUnaligned(
+                                    fromByteOffset: (start + i) * 8, as: Double.self
+                                ).isInfinite
                         }
                     }
                     let written = store(floats, count: count, as: type, into: copy.bytes, from: start)
@@ -201,7 +205,9 @@ func write(
     return ConversionSummary(files: paths, tensorCount: outputs.count, byteCount: byteCount)
 }
 
-private func check(_ outputs: [ConversionOutput], _ destination: String, shardBytes: Int?, isFile: Bool) throws {
+private func check(_ outputs: [ConversionOutput], _ destination: String, shardBytes: Int?, isFile: Bool)
+    throws
+{
     func refuse(_ why: String, _ remedy: String? = nil) -> VQAError {
         VQAError("cannot convert the checkpoint", at: destination, because: why, remedy: remedy)
     }
@@ -243,7 +249,9 @@ private func split(_ outputs: [ConversionOutput], _ limit: Int) -> [[ConversionO
 }
 
 private func shardName(_ index: Int, of count: Int) -> String {
-    func five(_ number: Int) -> String { String(repeating: "0", count: max(0, 5 - "\(number)".count)) + "\(number)" }
+    func five(_ number: Int) -> String {
+        String(repeating: "0", count: max(0, 5 - "\(number)".count)) + "\(number)"
+    }
     return count == 1 ? "model.safetensors" : "model-\(five(index + 1))-of-\(five(count)).safetensors"
 }
 

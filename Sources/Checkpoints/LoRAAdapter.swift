@@ -43,15 +43,19 @@ public struct LoRAAdapter: Sendable {
         configuration = try JSON(contentsOf: path, limit: 10_000_000)
         try Self.refuseOthers(configuration, path)
         isTransposed = try Self.flag(configuration, "fan_in_fan_out", path)
-        rank = configuration["r"]?.integer ?? 8
-        alpha = configuration["lora_alpha"]?.double ?? 8
+        guard let rank = configuration["r"]?.integer, let alpha = configuration["lora_alpha"]?.double else {
+            throw Self.failure(path, "r or lora_alpha is no number")
+        }
+        self.rank = rank
+        self.alpha = alpha
         ranks = try Self.patterns(configuration, "rank_pattern", path)
         alphas = try Self.patterns(configuration, "alpha_pattern", path)
         checkpoint = try Checkpoint(opening: Self.weights(in: folder))
         for name in checkpoint.names { try add(name, rename) }
         for (name, change) in changes {
             guard let pair = change.pair, pair.a.isEmpty || pair.b.isEmpty else { continue }
-            throw failure(pair.a + pair.b, "its other half, lora_\(pair.a.isEmpty ? "A" : "B") of \(name), is missing")
+            throw failure(
+                pair.a + pair.b, "its other half, lora_\(pair.a.isEmpty ? "A" : "B") of \(name), is missing")
         }
     }
 
@@ -74,7 +78,9 @@ public struct LoRAAdapter: Sendable {
     private enum Part { case a, b, embeddingA, embeddingB, bias }
 
     private mutating func add(_ name: String, _ rename: (String) throws -> String) throws {
-        guard name.hasPrefix(Self.prefix) else { throw failure(name, "it does not begin with \(Self.prefix)") }
+        guard name.hasPrefix(Self.prefix) else {
+            throw failure(name, "it does not begin with \(Self.prefix)")
+        }
         let key = String(name.dropFirst(Self.prefix.count))
         if let (suffix, part) = Self.parts.first(where: { key.hasSuffix($0.suffix) }) {
             try add(part, name, module: String(key.dropLast(suffix.count)), rename)
@@ -82,7 +88,8 @@ public struct LoRAAdapter: Sendable {
         }
         guard !key.contains("lora_") else {
             let isDoRA = key.contains("lora_magnitude_vector")
-            throw failure(name, isDoRA ? "it belongs to DoRA, which cannot be merged" : "it is no part of LoRA")
+            throw failure(
+                name, isDoRA ? "it belongs to DoRA, which cannot be merged" : "it is no part of LoRA")
         }
         // A whole tensor: a module to save, a trained bias, a resized embedding.
         var target = key
@@ -154,7 +161,8 @@ public struct LoRAAdapter: Sendable {
         return try members.map { member in
             guard let value = member.value.double, let pattern = ModulePattern(member.key) else {
                 throw failure(
-                    path, "\(key) has \"\(shortened(member.key))\", which is no number for a plain module name",
+                    path,
+                    "\(key) has \"\(shortened(member.key))\", which is no number for a plain module name",
                     "name the modules without regular expressions")
             }
             return (pattern, value)
@@ -164,12 +172,15 @@ public struct LoRAAdapter: Sendable {
     // MARK: What is refused
 
     private static func refuseOthers(_ configuration: JSON, _ path: String) throws {
-        guard let type = configuration["peft_type"]?.string else { throw failure(path, "peft_type is missing") }
+        guard let type = configuration["peft_type"]?.string else {
+            throw failure(path, "peft_type is missing")
+        }
         guard type == "LORA" else {
             throw failure(path, "peft_type is \(shortened(type))", "only adapters of type LORA can be merged")
         }
         let others = [
-            ("use_dora", "DoRA"), ("use_qalora", "QALoRA"), ("use_bdlora", "BD-LoRA"), ("kasa_config", "KaSA"),
+            ("use_dora", "DoRA"), ("use_qalora", "QALoRA"), ("use_bdlora", "BD-LoRA"),
+            ("kasa_config", "KaSA"),
             ("arrow_config", "Arrow"), ("monteclora_config", "MonteCLoRA"),
             ("alora_invocation_tokens", "activated LoRA"), ("layer_replication", "layer replication"),
             ("trainable_token_indices", "trainable tokens"), ("target_parameters", "LoRA of parameters"),
@@ -187,7 +198,8 @@ public struct LoRAAdapter: Sendable {
     }
 
     private static func isOff(_ value: JSON) -> Bool {
-        value.isNull || value == .bool(false) || value.array?.isEmpty == true || value.members?.isEmpty == true
+        value.isNull || value == .bool(false) || value.array?.isEmpty == true
+            || value.members?.isEmpty == true
     }
 
     private static func flag(_ configuration: JSON, _ key: String, _ path: String) throws -> Bool {
@@ -214,7 +226,8 @@ struct ModulePattern: Sendable {
         if isWhole { bytes.removeFirst() }
         if bytes.last == UInt8(ascii: "$") { bytes.removeLast() }
         let plain = { (byte: UInt8) in
-            UInt8(ascii: "a")...UInt8(ascii: "z") ~= byte | 0x20 || UInt8(ascii: "0")...UInt8(ascii: "9") ~= byte
+            UInt8(ascii: "a")...UInt8(ascii: "z") ~= byte | 0x20
+                || UInt8(ascii: "0")...UInt8(ascii: "9") ~= byte
                 || byte == UInt8(ascii: "_") || byte == UInt8(ascii: "-") || byte == UInt8(ascii: ".")
         }
         guard !bytes.isEmpty, bytes.allSatisfy(plain) else { return nil }
@@ -224,7 +237,9 @@ struct ModulePattern: Sendable {
     func matches(_ module: String) -> Bool {
         let bytes = Array(module.utf8)
         let start = bytes.count - text.count
-        guard start == 0 || !isWhole && start > 0 && bytes[start - 1] == UInt8(ascii: ".") else { return false }
+        guard start == 0 || !isWhole && start > 0 && bytes[start - 1] == UInt8(ascii: ".") else {
+            return false
+        }
         return zip(text, bytes[start...]).allSatisfy { $0 == UInt8(ascii: ".") || $0 == $1 }
     }
 }

@@ -35,14 +35,18 @@ extension LoRAAdapter {
     /// Throws unless the base has the tensor that is to be changed, in a shape that fits.
     fileprivate func check(_ name: String, against base: Checkpoint) throws {
         guard let change = changes[name] else { return }
-        let tensors = [change.replacement, change.pair?.a, change.pair?.b, change.bias?.name].compactMap { $0 }
+        let tensors = [change.replacement, change.pair?.a, change.pair?.b, change.bias?.name].compactMap {
+            $0
+        }
         guard let info = base.info(named: name) else {
-            throw failure(tensors.first ?? name, "the base model \(base.path) has no tensor \(shortened(name))")
+            throw failure(
+                tensors.first ?? name, "the base model \(base.path) has no tensor \(shortened(name))")
         }
         func expect(_ tensor: String, _ found: [Int], _ expected: [Int]) throws {
             guard found != expected else { return }
             throw failure(
-                tensor, "expected \(describe(expected)) for \(shortened(name)) of the base, found \(describe(found))")
+                tensor,
+                "expected \(describe(expected)) for \(shortened(name)) of the base, found \(describe(found))")
         }
         if let replacement = change.replacement {
             try expect(replacement, shape(replacement), info.shape)
@@ -54,7 +58,8 @@ extension LoRAAdapter {
             guard let product, product == info.shape else {
                 throw failure(
                     pair.b,
-                    "\(describe(b)) times A's \(describe(a)) does not fit \(describe(info.shape)) of \(shortened(name))")
+                    "\(describe(b)) times A's \(describe(a)) does not fit \(describe(info.shape)) of \(shortened(name))"
+                )
             }
         }
     }
@@ -64,7 +69,9 @@ extension LoRAAdapter {
     /// The shape of B·A as the base stores it: [out, in…], or [in, out] when transposed. Nil when they do not fit
     /// each other. For convolutions A is [r, in, height, width] and B [out, r, 1, 1].
     private func productShape(_ a: [Int], _ b: [Int], isEmbedding: Bool) -> [Int]? {
-        guard a.count >= 2, b.count >= 2, b[1] == a[0], b.dropFirst(2).allSatisfy({ $0 == 1 }) else { return nil }
+        guard a.count >= 2, b.count >= 2, b[1] == a[0], b.dropFirst(2).allSatisfy({ $0 == 1 }) else {
+            return nil
+        }
         let product = [b[0]] + a.dropFirst()
         guard isEmbedding || isTransposed else { return product }
         return product.count == 2 ? product.reversed() : nil

@@ -19,6 +19,11 @@ protocol BlockFormat {
     static func unpack(
         _ block: UnsafePointer<UInt8>, _ values: UnsafeMutablePointer<Int8>,
         _ scales: UnsafeMutablePointer<Float>, _ minima: UnsafeMutablePointer<Float>)
+    // Given once for all below. Requirements, so that each type gets its own compiled code.
+    static func dequantise(_ source: UnsafeRawBufferPointer, to target: UnsafeMutablePointer<Float>)
+    static func unpackAll(
+        _ source: UnsafeRawBufferPointer, values: UnsafeMutablePointer<Int8>,
+        scales: UnsafeMutablePointer<Float>, minima: UnsafeMutablePointer<Float>?)
 }
 
 /// The half-precision number at `bytes`.
@@ -29,7 +34,8 @@ private func half(_ bytes: UnsafePointer<UInt8>) -> Float {
 
 /// Bytes 0…15 hold the numbers 0…15 in their low halves and 16…31 in their high halves.
 @inline(__always)
-private func nibbles(_ bytes: UnsafePointer<UInt8>, _ values: UnsafeMutablePointer<Int8>, minus offset: Int8) {
+private func nibbles(_ bytes: UnsafePointer<UInt8>, _ values: UnsafeMutablePointer<Int8>, minus offset: Int8)
+{
     for i in 0..<16 {
         values[i] = Int8(truncatingIfNeeded: bytes[i] & 15) &- offset
         values[16 + i] = Int8(truncatingIfNeeded: bytes[i] >> 4) &- offset
@@ -124,7 +130,8 @@ enum Q8_0: BlockFormat {
 /// The 8 scales and 8 minima of Q4_K and Q5_K: 6 bits each in the 12 bytes after the two halves `d` and `dmin`.
 @inline(__always)
 private func sixBitScales(
-    _ block: UnsafePointer<UInt8>, _ scales: UnsafeMutablePointer<Float>, _ minima: UnsafeMutablePointer<Float>
+    _ block: UnsafePointer<UInt8>, _ scales: UnsafeMutablePointer<Float>,
+    _ minima: UnsafeMutablePointer<Float>
 ) {
     let (scale, minimum, packed) = (half(block), half(block + 2), block + 4)
     for i in 0..<4 {

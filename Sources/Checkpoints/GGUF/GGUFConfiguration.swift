@@ -32,7 +32,9 @@ struct GGUFConfiguration {
         self.architecture = architecture
         func size(_ key: String) throws -> Int {
             let key = "\(architecture).\(key)"
-            guard let value = try file.metadata.integer(key) else { throw Self.failure(file, "\(key) is missing") }
+            guard let value = try file.metadata.integer(key) else {
+                throw Self.failure(file, "\(key) is missing")
+            }
             guard 1...1 << 24 ~= value else { throw Self.failure(file, "\(key) is \(value)") }
             return value
         }
@@ -98,7 +100,8 @@ struct GGUFConfiguration {
             let value = try integer(key)
             guard value == nil || value == headWidth else {
                 throw Self.failure(
-                    file, "\(architecture).\(key) is \(value ?? 0), a head has \(headWidth); that is not read")
+                    file, "\(architecture).\(key) is \(value ?? 0), a head has \(headWidth); that is not read"
+                )
             }
         }
         return headWidth
@@ -109,7 +112,8 @@ struct GGUFConfiguration {
         let embedding = try file.tensor(named: "token_embd.weight")
         guard embedding.shape.count == 2, embedding.shape[1] == width else {
             throw Self.failure(
-                file, "token_embd.weight has the shape \(describe(embedding.shape)), the model's width is \(width)")
+                file,
+                "token_embd.weight has the shape \(describe(embedding.shape)), the model's width is \(width)")
         }
         let tokens = try file.metadata.array("tokenizer.ggml.tokens")?.count ?? 0
         guard tokens <= embedding.shape[0] else {
@@ -152,7 +156,8 @@ struct GGUFConfiguration {
         let theta = try number("rope.freq_base") ?? 10_000
         let (low, high, original) = (1.0, 4.0, 8192.0)
         guard stored.count == headWidth / 2, let factor = stored.max(), factor.isFinite, factor >= 1 else {
-            throw Self.failure(file, "\(GGUFNames.ropeFactors) is not one divisor for each of \(headWidth / 2) frequencies")
+            throw Self.failure(
+                file, "\(GGUFNames.ropeFactors) is not one divisor for each of \(headWidth / 2) frequencies")
         }
         for (index, divisor) in stored.enumerated() {
             let wavelength = 2 * Double.pi * pow(theta, Double(2 * index) / Double(headWidth))
@@ -175,18 +180,24 @@ struct GGUFConfiguration {
 
     private func number(_ key: String) throws -> Double? {
         guard let value = try file.metadata.double("\(architecture).\(key)") else { return nil }
-        guard value.isFinite, value > 0 else { throw Self.failure(file, "\(architecture).\(key) is \(value)") }
+        guard value.isFinite, value > 0 else {
+            throw Self.failure(file, "\(architecture).\(key) is \(value)")
+        }
         return value
     }
 
     private func required(_ key: String) throws -> Int {
-        guard let value = try integer(key) else { throw Self.failure(file, "\(architecture).\(key) is missing") }
+        guard let value = try integer(key) else {
+            throw Self.failure(file, "\(architecture).\(key) is missing")
+        }
         guard 1...1 << 40 ~= value else { throw Self.failure(file, "\(architecture).\(key) is \(value)") }
         return value
     }
 
     private func requiredNumber(_ key: String) throws -> Double {
-        guard let value = try number(key) else { throw Self.failure(file, "\(architecture).\(key) is missing") }
+        guard let value = try number(key) else {
+            throw Self.failure(file, "\(architecture).\(key) is missing")
+        }
         return value
     }
 

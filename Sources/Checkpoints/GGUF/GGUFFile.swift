@@ -69,7 +69,9 @@ public struct GGUFFile: Sendable {
     public func holds(_ name: String) -> Bool { positions[name] != nil }
 
     /// A tensor as ``Checkpoint`` holds it, under the name it has in the file or another one.
-    func record(of tensor: GGUFTensor, named name: String? = nil, rows: RowOrder? = nil) throws -> TensorRecord {
+    func record(of tensor: GGUFTensor, named name: String? = nil, rows: RowOrder? = nil) throws
+        -> TensorRecord
+    {
         let info = try TensorInfo(
             name: name ?? tensor.name, elementType: tensor.elementType, shape: tensor.shape, file: path)
         return TensorRecord(info: info, file: file, layout: .gguf(tensor, rows: rows))
@@ -173,7 +175,9 @@ struct GGUFReader {
 
     private mutating func type() throws -> GGUFValueType {
         let code = try reader.integer(UInt32.self)
-        guard let type = GGUFValueType(rawValue: code) else { throw failure("a value of unknown type \(code)") }
+        guard let type = GGUFValueType(rawValue: code) else {
+            throw failure("a value of unknown type \(code)")
+        }
         return type
     }
 
@@ -195,7 +199,9 @@ struct GGUFReader {
         }
     }
 
-    private func large(_ value: UInt64) -> GGUFValue { Int(exactly: value).map { .integer($0) } ?? .large(value) }
+    private func large(_ value: UInt64) -> GGUFValue {
+        Int(exactly: value).map { .integer($0) } ?? .large(value)
+    }
 
     private mutating func bool() throws -> Bool {
         let byte = try reader.byte()
@@ -204,12 +210,15 @@ struct GGUFReader {
     }
 
     private mutating func array(depth: Int) throws -> GGUFArray {
-        guard depth <= Self.nestingLimit else { throw failure("lists nested deeper than \(Self.nestingLimit)") }
+        guard depth <= Self.nestingLimit else {
+            throw failure("lists nested deeper than \(Self.nestingLimit)")
+        }
         let type = try type()
         let claimed = try reader.integer(UInt64.self)
         let smallest = type.size ?? (type == .string ? Self.smallest.text : Self.smallest.list)
         guard let count = Int(exactly: claimed), count <= reader.remaining / smallest else {
-            throw failure("a list claims \(claimed) elements, more than the \(reader.remaining) bytes left can hold")
+            throw failure(
+                "a list claims \(claimed) elements, more than the \(reader.remaining) bytes left can hold")
         }
         let start = reader.offset
         var starts: [Int] = []
@@ -231,7 +240,8 @@ struct GGUFReader {
             try reader.take(count * smallest)
         }
         return GGUFArray(
-            count: count, nested: nested, type: type, range: start..<reader.offset, starts: starts, file: file)
+            count: count, nested: nested, type: type, range: start..<reader.offset, starts: starts, file: file
+        )
     }
 
     /// Steps over a text and returns where it begins, after its length.
@@ -266,7 +276,9 @@ struct GGUFReader {
             throw refuse("the shape \(describe(shape)) of \(type) is not a possible size")
         }
         let claimed = try reader.integer(UInt64.self)
-        guard let offset = Int(exactly: claimed) else { throw refuse("it claims to start at byte \(claimed)") }
+        guard let offset = Int(exactly: claimed) else {
+            throw refuse("it claims to start at byte \(claimed)")
+        }
         return Entry(name: name, type: type, shape: shape, offset: offset, byteCount: bytes)
     }
 }

@@ -73,10 +73,11 @@ public struct GGUFMetadata: Sendable {
         throw failure(key, "expected \(kind), found \(value.kind)")
     }
 
-    private func list<Value>(_ key: String, _ read: (GGUFArray) throws -> Value) throws -> Value?
-    {
+    private func list<Value>(_ key: String, _ read: (GGUFArray) throws -> Value) throws -> Value? {
         guard let array = try array(key) else { return nil }
-        do { return try read(array) } catch { throw failure(key, (error as? GGUFArray.Mismatch)?.why ?? "\(error)") }
+        do { return try read(array) } catch {
+            throw failure(key, (error as? GGUFArray.Mismatch)?.why ?? "\(error)")
+        }
     }
 
     private func failure(_ key: String, _ why: String) -> VQAError {
@@ -167,7 +168,9 @@ public struct GGUFArray: Sendable {
     }
 
     func strings() throws -> [String] {
-        guard holdsStrings || count == 0 else { throw Mismatch(why: "expected texts, found a list of \(type)") }
+        guard holdsStrings || count == 0 else {
+            throw Mismatch(why: "expected texts, found a list of \(type)")
+        }
         var result: [String] = []
         result.reserveCapacity(count)
         for index in 0..<starts.count {

@@ -106,7 +106,8 @@ enum GGUFNames {
 
     /// True for tensors that follow from the configuration: rotary frequencies.
     static func isComputed(_ name: String) -> Bool {
-        name == ropeFactors || name.hasSuffix(".attn_rot_embd.freqs") || name.hasSuffix(".attn_rot_embd.weight")
+        name == ropeFactors || name.hasSuffix(".attn_rot_embd.freqs")
+            || name.hasSuffix(".attn_rot_embd.weight")
     }
 
     /// Llama 3's divisors of the rotary frequencies, one for each.
