@@ -56,7 +56,7 @@ import Torch
         ]
         for exponent in 0x6500..<0x7800 {
             for low: UInt32 in [0, 0x0FFF, 0x1000, 0x1001, 0x3000, 0x7FFF, 0x8000, 0x8001] {
-                numbers.append(Float(bitPattern: UInt32(exponent) << 15 | low).magnitude * 1e-9)
+                numbers.append(Float(bitPattern: UInt32(exponent) << 15 | low))
             }
         }
         for _ in 0..<20_000 {
@@ -160,7 +160,7 @@ import Torch
             let path = scratch.path("renamed.safetensors")
             try convertCheckpoint(
                 from: fixture("types.pt"), to: path,
-                rename: { $0.contains("int") ? nil : "new." + $0.split(separator: ".")[1] })
+                rename: { $0.contains("int") ? nil : "new.\($0.split(separator: ".")[1])" })
             let names = try Checkpoint(opening: path).names
             #expect(
                 names.contains("new.float32")
@@ -185,7 +185,6 @@ import Torch
     @Test(arguments: ["patterns", "transposed", "bias", "bfloat16"])
     func aMergedAdapterIsWhatPeftMerges(name: String) throws {
         try withFolder { _, folder in
-            let folder = folder
             let base = "\(adapter(name))/base.safetensors"
             try mergeAdapter(adapter(name), into: base, to: folder)
             let (ours, theirs) = (
@@ -258,7 +257,7 @@ import Torch
         #expect(
             try refusal(
                 "bfloat16",
-                keys: { $0.contains("layers.0.up") ? "base_model.model.other." + $0.suffix(13) : $0 }
+                keys: { $0.contains("layers.0.up") ? "base_model.model.other.\($0.suffix(13))" : $0 }
             )
             .contains("tensor base_model.model.other.lora_A.weight: the base model"))
         #expect(
