@@ -3,7 +3,7 @@ import Support
 /// The weights in a file, in several files with an index, or in a folder: tensors by name, read in place.
 ///
 /// Everything is checked on opening (sizes, ranges, names), so that asking for a tensor only fails for want
-/// of memory or for a `bool` that is none. The files must not be rewritten in place while views of them are
+/// of memory, for a `bool` that is none, or for a GGUF type whose numbers cannot be read. The files must not be rewritten in place while views of them are
 /// in use.
 public struct Checkpoint: Sendable {
     /// How the weights are stored.
@@ -13,6 +13,8 @@ public struct Checkpoint: Sendable {
         case torchZip
         /// The stream of pickles `torch.save` wrote before version 1.6.
         case torchLegacy
+        /// A GGUF file; quantised tensors are given as float32.
+        case gguf
         /// An index and that many files.
         case sharded(files: Int)
 
@@ -22,6 +24,7 @@ public struct Checkpoint: Sendable {
             case .safetensors: "safetensors"
             case .torchZip: "PyTorch zip archive"
             case .torchLegacy: "PyTorch legacy pickle"
+            case .gguf: "GGUF"
             case .sharded(let files): files == 1 ? "index of 1 file" : "index of \(files) files"
             }
         }
@@ -33,14 +36,17 @@ public struct Checkpoint: Sendable {
     public let format: Format
     /// The names of all tensors, sorted.
     public let names: [String]
-    /// What a safetensors file or an index says beside its tensors.
+    /// What a safetensors file or an index says beside its tensors; of a GGUF file, the texts.
     public let metadata: [String: String]
     /// What a PyTorch file holds beside its tensors.
     public let skipped: SkippedValues
     private let records: [String: TensorRecord]
 
-    /// Opens a `.safetensors` file, a file by `torch.save`, an index of either, or a folder with one of them.
-    /// The content decides, not the name.
+    /// Opens a `.safetensors` file, a file by `torch.save`, an index of either, a folder with one of them, or a
+    /// GGUF file. The content decides, not the name.
+    ///
+    /// A GGUF file's tensors keep the names and the row order they have there; ``GGUFModel`` gives them as a Hugging
+    /// Face model has them, and ``GGUFFile`` gives the quantised blocks.
     ///
     /// PyTorch files that keep all tensors in one dictionary of a usual name, such as `state_dict`, are read
     /// as if that dictionary were the file.
@@ -50,6 +56,16 @@ public struct Checkpoint: Sendable {
         let file = isFolder(path) ? try Self.find(in: path) : path
         var contents = try Self.open(file)
         if let root { contents.records = try Self.select(contents.records, under: root, file: file) }
+        try self.init(contents, path: file)
+    }
+
+    /// The tensors of a GGUF file under other names.
+    init(_ gguf: GGUFFile, records: [TensorRecord]) throws {
+        try self.init(
+            Contents(format: .gguf, records: records, metadata: gguf.metadata.texts()), path: gguf.path)
+    }
+
+    private init(_ contents: Contents, path file: String) throws {
         var table: [String: TensorRecord] = [:]
         table.reserveCapacity(contents.records.count)
         for record in contents.records {
@@ -138,8 +154,10 @@ public struct Checkpoint: Sendable {
             return Contents(format: .torchLegacy, records: torch.records, skipped: torch.skipped)
         case .json: throw failure(file.path, "it is a JSON text, not weights")
         case .gguf:
-            throw failure(
-                file.path, "it is a GGUF file, another format", "name it where a GGUF model is taken")
+            let gguf = try GGUFFile(file)
+            return Contents(
+                format: .gguf, records: try gguf.tensors.map { try gguf.record(of: $0) },
+                metadata: gguf.metadata.texts())
         case .other(let what, let remedy): throw failure(file.path, what, remedy)
         }
     }

@@ -12,6 +12,9 @@ struct TensorRecord: Sendable {
         /// The numbers are picked out of `storage`, a part of the file: element [i, j, …] is number
         /// `offset` + i·strides[0] + j·strides[1] + … of it.
         case strided(storage: Range<Int>, offset: Int, strides: [Int])
+        /// Blocks of a GGUF file, dequantised when they are asked for. With `rows`, the row order is put right first:
+        /// see ``GGUFModel``.
+        case gguf(GGUFTensor, rows: RowOrder?)
     }
 
     func renamed(_ name: String) throws -> TensorRecord {
@@ -32,6 +35,9 @@ struct TensorRecord: Sendable {
                 source, offset: offset, shape: info.shape, strides: strides, info.elementType,
                 into: copy.bytes)
             view = TensorView(info: info, bytes: UnsafeRawBufferPointer(copy.bytes), owner: copy)
+        case .gguf(let tensor, let rows):
+            let numbers = try tensor.renamed(info.name, rows: rows?.indices).view()
+            view = TensorView(info: info, bytes: numbers.bytes, owner: numbers.owner)
         }
         guard info.elementType != .bool || view.withBytes({ $0.allSatisfy { $0 <= 1 } }) else {
             throw TensorInfo.failure(info.name, in: info.file, because: "a bool is neither 0 nor 1")
