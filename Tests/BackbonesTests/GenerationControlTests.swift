@@ -106,14 +106,21 @@ import Torch
         }
     }
 
-    @Test("when every token is forbidden, beams return nothing and greedy search goes on") func allForbidden()
+    @Test("when every token is forbidden, beams keep what they have and greedy search goes on")
+    func allForbidden()
         throws
     {
         let every = Self.options { ($0.suppressedTokens, $0.maxNewTokens) = (Array(0..<37), 3) }
         var beams = every
         (beams.beams, beams.returnSequences) = (3, 3)
         let results = try generate(Self.session(), prompt: Self.prompts, options: beams)
-        #expect(results.count == 9)
+        #expect(results.count == 9 && results.allSatisfy(\.ids.isEmpty))
+        // 23 of 37 tokens are allowed, each once.
+        let once = Self.options {
+            ($0.noRepeatNgram, $0.suppressedTokens, $0.maxNewTokens, $0.beams) = (1, Array(0..<14), 40, 3)
+        }
+        let used = try generate(Self.session([[4, 9, 13]]), prompt: [[4, 9, 13]], options: once)
+        #expect(used.first.map { $0.ids.count >= 20 && $0.ids.count < 40 } == true)
         #expect(
             try generate(Self.session(), prompt: Self.prompts, options: every).allSatisfy {
                 $0.ids == [0, 0, 0]
@@ -161,6 +168,22 @@ import Torch
             #expect((result.first?.reason == .stopString) == text.contains("é"), "\(prompt)")
             if text.contains("é") { #expect(text.hasSuffix("é")) }
         }
+    }
+
+    @Test("a row ends at its stop string, with or without an end token", arguments: [[], [36]])
+    func stopWithoutEnd(_ eos: [Int]) throws {
+        // transformers goes on with such a row until all have ended, when there is no end token to pad after.
+        let results = try generate(
+            Self.session(), prompt: Self.prompts,
+            options: Self.options {
+                ($0.eosIDs, $0.stopStrings, $0.maxNewTokens) = (eos, ["ea", "stop", "dd"], 30)
+            },
+            decode: GenerationGoldenTests.decode)
+        for result in results where result.reason == .stopString {
+            let before = GenerationGoldenTests.decode(Self.prompts[result.prompt] + result.ids.dropLast())
+            #expect(!["ea", "stop", "dd"].contains { before.hasSuffix($0) })
+        }
+        #expect(results.contains { $0.reason == .stopString })
     }
 
     @Test("options are read from a model folder as the reference reads them") func folders() throws {

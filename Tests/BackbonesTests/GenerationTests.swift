@@ -90,15 +90,15 @@ final class TableSession: GenerationSession {
         try #require(cases().first { $0.name == name }, "no case is called \(name)")
     }
 
-    static func decoder() throws -> ([Int]) -> String {
-        let pieces = try #require(file()["pieces"]?.array).compactMap(\.string)
-        return { ids in ids.map { pieces[$0] }.joined() }
-    }
+    /// The text of each token.
+    static let pieces = (try? file()["pieces"]?.array?.compactMap(\.string)) ?? []
+
+    static func decode(_ ids: [Int]) -> String { ids.map { pieces[$0] }.joined() }
 
     static func run(_ one: Case, _ options: GenerationOptions) throws -> [GeneratedSequence] {
         try generate(
             TableSession(table(), one.prompts), prompt: one.prompts, options: options, embedded: one.embedded,
-            decode: decoder())
+            decode: decode)
     }
 
     @Test("every case of the reference: tokens exact, scores to 1e-5", arguments: [false, true])
@@ -130,7 +130,7 @@ final class TableSession: GenerationSession {
                 let ends = result.ids.last.map(one.options.eosIDs.contains) ?? false
                 #expect((result.reason == .eos) == ends, "\(one.name)")
                 if result.reason == .stopString {
-                    let text = try Self.decoder()(one.prompts[result.prompt] + result.ids)
+                    let text = Self.decode(one.prompts[result.prompt] + result.ids)
                     #expect(one.options.stopStrings.contains { text.contains($0) }, "\(one.name)")
                 }
                 #expect(result.reason != .cancelled, "\(one.name)")
@@ -149,7 +149,7 @@ final class TableSession: GenerationSession {
             let apart = try one.prompts.flatMap { prompt in
                 try generate(
                     TableSession(Self.table(), [prompt]), prompt: [prompt], options: one.options,
-                    embedded: one.embedded, decode: Self.decoder())
+                    embedded: one.embedded, decode: Self.decode)
             }
             #expect(together.map(\.ids) == apart.map(\.ids), "\(one.name)")
             #expect(together.map(\.score) == apart.map(\.score), "\(one.name)")

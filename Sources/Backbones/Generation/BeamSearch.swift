@@ -200,10 +200,8 @@ private struct BeamGroup {
             best = (finished.filter { $0.reason != nil } + open).sorted { $0.score > $1.score }
         }
         return best.prefix(options.returnSequences).map {
-            // A place that stayed empty: every token was forbidden.
-            GeneratedSequence(
-                prompt: index, ids: $0.reason == nil ? [] : $0.new, score: $0.score,
-                reason: $0.reason ?? .length)
+            // Without reason: every next token was forbidden, so that no sequence could end.
+            GeneratedSequence(prompt: index, ids: $0.new, score: $0.score, reason: $0.reason ?? .length)
         }
     }
 }
