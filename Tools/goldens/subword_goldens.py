@@ -100,7 +100,7 @@ if __name__ == "__main__":
     training = [line.replace("\x00", "") for line in training]
     made = {}
     for kind in kinds.KINDS:
-        tokenizer = kinds.build(kind, training, 700, OUT)
+        tokenizer = kinds.build(kind, training, 700, OUT, few=True)
         made[kind] = cases(tokenizer)
     for name, value in [("cases", made), ("patterns", patterns())]:
         (OUT / f"{name}.json").write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")

@@ -9,6 +9,7 @@ Python 3.11; tokenizers 0.23.3, sentencepiece 0.2.3, transformers 5.23.0
 
 import json
 import pathlib
+import unicodedata
 
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
@@ -64,7 +65,7 @@ def sentencepiece_model(texts, size, kind, folder, **options):
 
 def llama_model(texts, size, folder):
     proto = sentencepiece_model(
-        texts, size, "bpe", folder, byte_fallback=True, character_coverage=0.9, split_digits=True,
+        texts, size, "bpe", folder, byte_fallback=True, character_coverage=0.98, split_digits=True,
         normalization_rule_name="identity", remove_extra_whitespaces=False, allow_whitespace_only_pieces=True)
     vocab = {piece.piece: index for index, piece in enumerate(proto.pieces)}
     return models.BPE(vocab, generate_merges(vocab, None), unk_token="<unk>", fuse_unk=True, byte_fallback=True)
@@ -88,10 +89,25 @@ def unigram(proto, more=()):
     return models.Unigram(pieces, unk_id=proto.trainer_spec.unk_id, byte_fallback=False)
 
 
-def t5(texts, size, folder):
+def replacements(folder, few):
+    """The table that T5 and DeBERTa use, which has 240 KB, or a few rules of its kind."""
+    if not few:
+        return dict(normalization_rule_name="nmt_nfkc")
+    rules = {chr(c): unicodedata.normalize("NFKC", chr(c)) for c in [*range(0xA0, 0x180), *range(0x2100, 0x2180), *range(0xFB00, 0xFB07),
+                                                                     *range(0xFF01, 0xFFA0), 0x2460, 0x338F, 0x3000, 0x2003]}
+    rules |= {"\x07": "", "\u200d": " ", "\ufeff": "", "\n": " ", "\t": " ", "\r": " ", "e\u0301": "é", "가\u0301": "가!", "\u00ad": ""}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "rules.tsv"
+    path.write_text("".join(
+        " ".join(f"{ord(c):X}" for c in source) + "\t" + " ".join(f"{ord(c):X}" for c in target) + "\n"
+        for source, target in sorted(rules.items()) if source != target))
+    return dict(normalization_rule_tsv=str(path))
+
+
+def t5(texts, size, folder, few=False):
     proto = sentencepiece_model(
-        texts, size, "t5", folder, pad_id=0, eos_id=1, unk_id=2, bos_id=-1, normalization_rule_name="nmt_nfkc",
-        character_coverage=0.98)
+        texts, size, "t5", folder, pad_id=0, eos_id=1, unk_id=2, bos_id=-1, character_coverage=0.98,
+        **replacements(folder, few))
     extra = [f"<extra_id_{i}>" for i in range(99, -1, -1)]
     tokenizer = Tokenizer(unigram(proto, extra))
     tokenizer.normalizer = normalizers.Precompiled(proto.normalizer_spec.precompiled_charsmap)
@@ -104,10 +120,10 @@ def t5(texts, size, folder):
     return tokenizer
 
 
-def deberta(texts, size, folder):
+def deberta(texts, size, folder, few=False):
     proto = sentencepiece_model(
         texts, size, "deberta", folder, pad_id=0, bos_id=1, eos_id=2, unk_id=3, pad_piece="[PAD]", bos_piece="[CLS]",
-        eos_piece="[SEP]", unk_piece="[UNK]", normalization_rule_name="nmt_nfkc", character_coverage=0.98)
+        eos_piece="[SEP]", unk_piece="[UNK]", character_coverage=0.98, **replacements(folder, few))
     tokenizer = Tokenizer(unigram(proto))
     tokenizer.normalizer = normalizers.Sequence([
         normalizers.Strip(), normalizers.Precompiled(proto.normalizer_spec.precompiled_charsmap),
@@ -120,8 +136,8 @@ def deberta(texts, size, folder):
     return tokenizer
 
 
-def build(kind, texts, size, folder):
-    """The tokenizer of a kind; writes its file or folder below `folder`."""
+def build(kind, texts, size, folder, few=False):
+    """The tokenizer of a kind; writes its file or folder below `folder`. `few` keeps tables of replacements small."""
     folder = pathlib.Path(folder)
     p, end = pre_tokenizers, "<|endoftext|>"
     ends = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -157,11 +173,13 @@ def build(kind, texts, size, folder):
         if kind == "spm-llama-first":
             (where / "tokenizer_config.json").write_text(json.dumps(dict(legacy=False, add_bos_token=True)))
     elif kind in ("t5", "spm-t5"):
-        tokenizer = t5(texts, size, where)
+        tokenizer = t5(texts, size, where, few and kind != "t5")
     else:
-        tokenizer = deberta(texts, size, where)
+        tokenizer = deberta(texts, size, where, few)
         if kind == "spm-deberta":
             (where / "tokenizer_config.json").write_text(json.dumps(dict(mask_token="[MASK]")))
+    for path in where.glob("*.tsv"):
+        path.unlink()
     if not kind.startswith("spm-"):
         where.mkdir(parents=True, exist_ok=True)
         for path in where.glob("*.model"):
