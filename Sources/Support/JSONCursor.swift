@@ -110,6 +110,43 @@ public struct JSONCursor {
         throw unexpected("the closing quote of a string")
     }
 
+    /// Reads a string and gives its UTF-8 to `body`, without making a `String`; for long lists of short texts. The
+    /// bytes are valid within `body` only.
+    public mutating func withStringBytes<Result>(
+        _ body: (UnsafeBufferPointer<UInt8>) throws -> Result
+    ) throws -> Result {
+        skipSpace()
+        guard offset < bytes.count, bytes[offset] == UInt8(ascii: "\"") else { throw unexpected("a string") }
+        let start = offset + 1
+        var i = start
+        var all: UInt8 = 0
+        while i < bytes.count, bytes[i] != UInt8(ascii: "\""), bytes[i] != UInt8(ascii: "\\"), bytes[i] >= 0x20 {
+            all |= bytes[i]
+            i += 1
+        }
+        let text = UnsafeBufferPointer(rebasing: bytes[start..<i])
+        guard i < bytes.count, bytes[i] == UInt8(ascii: "\""), all < 0x80 || isUTF8(text) else {
+            var text = try string()
+            return try text.withUTF8(body)
+        }
+        offset = i + 1
+        return try body(text)
+    }
+
+    /// Reads the next key and its colon, as ``nextKey()``, and gives its UTF-8 to `body`; nil at the closing `}`.
+    public mutating func withNextKeyBytes<Result>(
+        _ body: (UnsafeBufferPointer<UInt8>) throws -> Result
+    ) throws -> Result? {
+        guard try nextMember(closing: UInt8(ascii: "}")) else { return nil }
+        let result = try withStringBytes(body)
+        skipSpace()
+        guard offset < bytes.count, bytes[offset] == UInt8(ascii: ":") else {
+            throw unexpected("':' after the key")
+        }
+        offset += 1
+        return result
+    }
+
     /// Reads a number without fraction that fits 64 bits. `1.0` and `1e3` are not integers.
     public mutating func integer() throws -> Int {
         let (text, start) = try numberText()
@@ -323,4 +360,33 @@ public struct JSONCursor {
     private func describe(_ byte: UInt8) -> String {
         byte > 0x20 && byte < 0x7F ? "'\(Character(UnicodeScalar(byte)))'" : "byte \(byte)"
     }
+}
+
+/// True when the bytes are well-formed UTF-8 (The Unicode Standard, table 3-7).
+private func isUTF8(_ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
+    var i = 0
+    while i < bytes.count {
+        let first = bytes[i]
+        i += 1
+        if first < 0x80 { continue }
+        let more: Int
+        var lowest: UInt8 = 0x80
+        var highest: UInt8 = 0xBF
+        switch first {
+        case 0xC2...0xDF: more = 1
+        case 0xE0...0xEF:
+            more = 2
+            if first == 0xE0 { lowest = 0xA0 }
+            if first == 0xED { highest = 0x9F }
+        case 0xF0...0xF4:
+            more = 3
+            if first == 0xF0 { lowest = 0x90 }
+            if first == 0xF4 { highest = 0x8F }
+        default: return false
+        }
+        guard bytes.count - i >= more, bytes[i] >= lowest, bytes[i] <= highest else { return false }
+        for k in 1..<more where bytes[i + k] & 0xC0 != 0x80 { return false }
+        i += more
+    }
+    return true
 }

@@ -56,6 +56,14 @@ struct ComponentReader {
         return SpecialToken(text, id: id)
     }
 
+    /// The regular expression of `pattern`.
+    func pattern() throws -> Pattern {
+        guard let text = json["pattern"]?["Regex"]?.string else {
+            throw failure("\"pattern\" is neither a text nor a regular expression")
+        }
+        return try Pattern(text)
+    }
+
     func failure(_ why: String) -> VQAError {
         VQAError("cannot read the \(name) of the tokenizer", at: source, because: why)
     }
@@ -89,6 +97,10 @@ extension Normalizer {
                 left: try reader.flag("strip_left", missing: true),
                 right: try reader.flag("strip_right", missing: true))
         case "Replace": self = try Self.replace(reader)
+        case "Precompiled":
+            self = .precompiled(
+                try PrecompiledMap(base64: try reader.string("precompiled_charsmap"), source: reader.source))
+        case "ByteLevel": self = .byteLevel
         case "Prepend": self = .prepend(Array(try reader.string("prepend").utf8))
         case "Sequence":
             self = .sequence(
@@ -100,11 +112,12 @@ extension Normalizer {
     }
 
     private static func replace(_ reader: ComponentReader) throws -> Normalizer {
-        guard let pattern = reader.json["pattern"]?["String"]?.string else {
-            throw reader.unsupported("Replace by a regular expression")
+        let content = Array(try reader.string("content").utf8)
+        guard let literal = reader.json["pattern"]?["String"]?.string else {
+            return .replaceMatches(try reader.pattern(), content: content)
         }
-        guard !pattern.isEmpty else { throw reader.failure("\"Replace\" has an empty pattern") }
-        return .replace(pattern: Array(pattern.utf8), content: Array(try reader.string("content").utf8))
+        guard !literal.isEmpty else { throw reader.failure("\"Replace\" has an empty pattern") }
+        return .replace(pattern: Array(literal.utf8), content: content)
     }
 }
 
@@ -131,6 +144,16 @@ extension PreTokenizer {
         case "Whitespace": self = .whitespace
         case "WhitespaceSplit": self = .whitespaceSplit
         case "Punctuation": self = .punctuation(try Self.behavior(reader))
+        case "ByteLevel":
+            self = .byteLevel(
+                prefixesSpace: try reader.flag("add_prefix_space", missing: true),
+                pattern: try reader.flag("use_regex", missing: true) ? try Pattern(Self.gpt2Pattern) : nil)
+        case "Metaspace": self = .metaspace(try Metaspace(reader))
+        case "Split": self = try Self.split(reader)
+        case "CharDelimiterSplit":
+            let delimiter = Array(try reader.string("delimiter").utf8)
+            guard !delimiter.isEmpty else { throw reader.failure("\"delimiter\" is empty") }
+            self = .literal(delimiter, .removed, isInverted: false)
         case "Digits": self = .digits(individual: try reader.flag("individual_digits", missing: false))
         case "Sequence":
             self = .sequence(
@@ -139,6 +162,15 @@ extension PreTokenizer {
                 })
         case let type: throw reader.unsupported(type)
         }
+    }
+
+    private static func split(_ reader: ComponentReader) throws -> PreTokenizer {
+        let isInverted = try reader.flag("invert", missing: false)
+        guard let literal = reader.json["pattern"]?["String"]?.string else {
+            return .pattern(try reader.pattern(), try behavior(reader), isInverted: isInverted)
+        }
+        guard !literal.isEmpty else { throw reader.failure("\"Split\" has an empty pattern") }
+        return .literal(Array(literal.utf8), try behavior(reader), isInverted: isInverted)
     }
 
     private static func behavior(_ reader: ComponentReader) throws -> SplitBehavior {
@@ -150,6 +182,23 @@ extension PreTokenizer {
         case "MergedWithNext": return .mergedWithNext
         case "Contiguous": return .contiguous
         default: throw reader.failure("\"behavior\" has an unknown value")
+        }
+    }
+}
+
+extension Metaspace {
+    /// Reads a `Metaspace`, a pre-tokenizer or a decoder. Old files have `add_prefix_space` for
+    /// `prepend_scheme`.
+    init(_ reader: ComponentReader) throws {
+        if let text = reader.json["replacement"]?.string { replacement = Array(text.utf8) }
+        guard !replacement.isEmpty else { throw reader.failure("\"replacement\" is empty") }
+        splits = try reader.flag("split", missing: true)
+        switch reader.json["prepend_scheme"]?.string {
+        case "always": prefix = .always
+        case "first": prefix = .first
+        case "never": prefix = .never
+        case nil: prefix = try reader.flag("add_prefix_space", missing: true) ? .always : .never
+        default: throw reader.failure("\"prepend_scheme\" has an unknown value")
         }
     }
 }

@@ -12,6 +12,8 @@ struct NormalizedText: Sendable {
     private(set) var alignment: [Alignment]?
     /// The number of the first scalar of this stretch in the whole original text.
     let base: UInt32
+    /// The scalar of the original at which this stretch began, before any normalizer.
+    private(set) var origin: UInt32
     /// The length in bytes that normalizers may let it grow to: a chain of replacements could double it at
     /// each step.
     let limit: Int
@@ -19,6 +21,7 @@ struct NormalizedText: Sendable {
     /// - Parameter base: the number of scalars before this stretch.
     init(_ utf8: UnsafeBufferPointer<UInt8>, base: UInt32) {
         self.base = base
+        origin = base
         limit = utf8.count * 64 + 65_536
         bytes = Array(utf8)
         guard utf8.contains(where: { $0 >= 0x80 }) else { return }
@@ -97,6 +100,7 @@ struct NormalizedText: Sendable {
         for i in range { builder.append(byte: bytes[i], alignment(at: i)) }
         var part = self
         part.become(builder)
+        part.origin = range.isEmpty ? origin : alignment(at: range.lowerBound).start
         return part
     }
 }
@@ -105,6 +109,9 @@ struct NormalizedText: Sendable {
 struct TextBuilder {
     private(set) var bytes: [UInt8] = []
     private(set) var alignment: [Alignment] = []
+
+    /// The number of bytes so far.
+    var count: Int { bytes.count }
 
     init(capacity: Int) {
         bytes.reserveCapacity(capacity)

@@ -11,8 +11,14 @@ indirect enum Normalizer: Sendable, Equatable {
     case strip(left: Bool, right: Bool)
     /// Puts one text in place of another.
     case replace(pattern: [UInt8], content: [UInt8])
+    /// Puts a text in place of every match.
+    case replaceMatches(Pattern, content: [UInt8])
     /// Puts a text before a text that is not empty.
     case prepend([UInt8])
+    /// SentencePiece's table of replacements.
+    case precompiled(PrecompiledMap)
+    /// Spells every byte as a character (see ``ByteAlphabet``).
+    case byteLevel
     case sequence([Normalizer])
 
     /// Changes `text`; every byte keeps its origin. Text that grows beyond its limit is an error.
@@ -24,7 +30,10 @@ indirect enum Normalizer: Sendable, Equatable {
         case .stripAccents: text.remove(.mark)
         case .strip(let left, let right): text.strip(left: left, right: right)
         case .replace(let pattern, let content): try text.replace(pattern, with: content)
+        case .replaceMatches(let pattern, let content): try text.replace(pattern, with: content)
         case .prepend(let prefix): try text.prepend(prefix)
+        case .precompiled(let map): try map.apply(to: &text)
+        case .byteLevel: text.spellBytes()
         case .sequence(let steps): for step in steps { try step.apply(to: &text) }
         }
     }
@@ -163,8 +172,26 @@ extension NormalizedText {
         if found { become(builder) }
     }
 
+    fileprivate mutating func replace(_ pattern: Pattern, with content: [UInt8]) throws {
+        var builder = TextBuilder(capacity: bytes.count)
+        var found = false
+        try bytes.withUnsafeBufferPointer { bytes in
+            try pattern.forEachSpan(in: bytes, 0..<bytes.count) { range, isMatch in
+                if isMatch {
+                    found = true
+                    let origin = alignment(at: range.upperBound - 1)
+                    for byte in content { builder.append(byte: byte, origin) }
+                } else {
+                    for i in range { builder.append(byte: bytes[i], alignment(at: i)) }
+                }
+            }
+        }
+        try checkLength(builder.bytes.count)
+        if found { become(builder) }
+    }
+
     /// The new text has the origin of the first byte.
-    fileprivate mutating func prepend(_ prefix: [UInt8]) throws {
+    mutating func prepend(_ prefix: [UInt8]) throws {
         guard !bytes.isEmpty else { return }
         try checkLength(bytes.count + prefix.count)
         var builder = TextBuilder(capacity: bytes.count + prefix.count)
@@ -173,7 +200,7 @@ extension NormalizedText {
         become(builder)
     }
 
-    private func checkLength(_ length: Int) throws {
+    func checkLength(_ length: Int) throws {
         guard length <= limit else {
             throw VQAError(
                 "cannot normalise the text",

@@ -17,6 +17,8 @@ struct PostProcessor: Sendable, Equatable {
     var single: [Part]
     /// The sequence of two.
     var pair: [Part]
+    /// Takes white space at the ends of tokens out of their offsets; nil leaves them.
+    var trimming: OffsetTrimming?
 
     /// No special tokens: the first text with type 0, the second with type 1.
     static let plain = PostProcessor(
@@ -35,6 +37,14 @@ struct PostProcessor: Sendable, Equatable {
             single: single, pair: single + [.text(isSecond: true, typeID: 1), special(separator, 1)])
     }
 
+    /// RoBERTa's `<s> A </s>` and `<s> A </s></s> B </s>`, all of type 0.
+    static func roberta(beginning: SpecialToken, end: SpecialToken) -> PostProcessor {
+        let first = Part.special(ids: [beginning.id], tokens: [beginning.text], typeID: 0)
+        let last = Part.special(ids: [end.id], tokens: [end.text], typeID: 0)
+        let single = [first, .text(isSecond: false, typeID: 0), last]
+        return PostProcessor(single: single, pair: single + [last, .text(isSecond: true, typeID: 0), last])
+    }
+
     /// The number of tokens that are put around one text, or a pair.
     func addedCount(isPair: Bool) -> Int { (isPair ? pair : single).reduce(0) { $0 + $1.addedCount } }
 
@@ -49,11 +59,35 @@ struct PostProcessor: Sendable, Equatable {
             self = .bert(
                 classification: try reader.token("cls", json["cls"]),
                 separator: try reader.token("sep", json["sep"]))
-        case "Sequence":
-            let steps = try reader.array("processors")
-            guard steps.count <= 1 else { throw reader.failure("a sequence of several is not read yet") }
-            if let step = steps.first { self = try PostProcessor(step, source: source) }
+        case "RobertaProcessing":
+            self = .roberta(
+                beginning: try reader.token("cls", json["cls"]), end: try reader.token("sep", json["sep"]))
+            if try reader.flag("trim_offsets", missing: true) {
+                trimming = OffsetTrimming(prefixesSpace: try reader.flag("add_prefix_space", missing: true))
+            }
+        case "ByteLevel":
+            if try reader.flag("trim_offsets", missing: true) {
+                trimming = OffsetTrimming(prefixesSpace: try reader.flag("add_prefix_space", missing: true))
+            }
+        case "Sequence": try readSequence(reader)
         case let type: throw reader.unsupported(type)
+        }
+    }
+
+    /// Steps of which one puts tokens around the text and the others only trim.
+    private mutating func readSequence(_ reader: ComponentReader) throws {
+        for step in try reader.array("processors") {
+            let next = try PostProcessor(step, source: reader.source)
+            if next.single != Self.plain.single || next.pair != Self.plain.pair {
+                guard single == Self.plain.single, pair == Self.plain.pair else {
+                    throw reader.failure("a sequence of several that add tokens is not read")
+                }
+                (single, pair) = (next.single, next.pair)
+            }
+            if let more = next.trimming {
+                guard trimming == nil else { throw reader.failure("a sequence that trims twice is not read") }
+                trimming = more
+            }
         }
     }
 
@@ -95,5 +129,29 @@ struct PostProcessor: Sendable, Equatable {
                 "the template names \(JSON.quoted(name)), which is not in \"special_tokens\"")
         }
         return .special(ids: found.ids, tokens: found.tokens, typeID: special["type_id"]?.integer ?? 0)
+    }
+}
+
+/// Takes white space at the ends of tokens out of their offsets, as the post-processor `ByteLevel` does.
+struct OffsetTrimming: Sendable, Equatable {
+    /// A space was put before the text: the first token's first space has no place in it.
+    var prefixesSpace: Bool
+
+    /// - Parameters:
+    ///   - token: as the vocabulary spells it; a space is `Ġ` there.
+    ///   - isFirst: of its text.
+    func trim(_ placed: inout PlacedToken, _ token: String, isFirst: Bool) {
+        func isSpace(_ scalar: Unicode.Scalar) -> Bool {
+            scalar.value == 0x120 || ScalarClasses.shared[scalar.value].contains(.whiteSpace)
+        }
+        let scalars = token.unicodeScalars
+        guard let first = scalars.first, let last = scalars.last, isSpace(first) || isSpace(last) else { return }
+        var leading = UInt32(scalars.prefix(while: isSpace).count)
+        let trailing = UInt32(scalars.reversed().prefix(while: isSpace).count)
+        if leading > 0 {
+            if prefixesSpace, isFirst || placed.start == 0 { leading -= 1 }
+            placed.start = min(placed.start + leading, placed.end)
+        }
+        if trailing > 0, placed.end >= trailing { placed.end = max(placed.end - trailing, placed.start) }
     }
 }

@@ -48,16 +48,48 @@ struct TokenizerConfiguration: Sendable {
     private(set) var named: [String: AddedToken] = [:]
     /// `added_tokens_decoder`, by ascending id.
     private(set) var added: [AddedToken] = []
+    /// `additional_special_tokens`.
+    private(set) var additional: [AddedToken] = []
+    /// added_tokens.json, by ascending id.
+    private(set) var numbered: [AddedToken] = []
     /// `model_max_length`, when it is a length at all.
     private(set) var maximumLength: Int?
+    /// `tokenizer_class`, empty when no file says it.
+    private(set) var className = ""
+    /// `legacy` of LLaMA's tokenizers: a text after a special token begins with a space too.
+    private(set) var isLegacy: Bool?
+    /// `add_bos_token`.
+    private(set) var addsBeginning: Bool?
+    /// `add_eos_token`.
+    private(set) var addsEnd: Bool?
+    /// `add_prefix_space`.
+    private(set) var prefixesSpace: Bool?
+    /// `do_lower_case`.
+    private(set) var lowercases: Bool?
+    /// `split_by_punct` of DeBERTa.
+    private(set) var splitsPunctuation = false
+    /// `extra_ids` of T5.
+    private(set) var extraIDs = 100
+    /// `clean_up_tokenization_spaces`.
+    private(set) var cleansDecodedText = false
     /// The settings of BERT's normalizer.
     private(set) var bert = BertNormalizer()
 
     /// The configuration of no file.
     init() {}
 
+    /// A configuration that names tokens only.
+    init(named: [String: AddedToken]) { self.named = named }
+
     /// Reads the files of the folder that are there.
     init(folder: String) throws {
+        if fileExists("\(folder)/added_tokens.json") {
+            let json = try JSON(contentsOf: "\(folder)/added_tokens.json", limit: 64 << 20)
+            let entries = (json.members ?? []).compactMap { member in
+                member.value.integer.map { (id: $0, text: member.key) }
+            }
+            numbered = entries.sorted { $0.id < $1.id }.map { AddedToken($0.text) }
+        }
         for name in ["tokenizer_config.json", "special_tokens_map.json"] {
             let path = "\(folder)/\(name)"
             guard fileExists(path) else { continue }
@@ -67,6 +99,10 @@ struct TokenizerConfiguration: Sendable {
                     "cannot read the tokenizer configuration", at: path, because: "it is not an object")
             }
             try readTokens(json, source: path)
+            for token in json["additional_special_tokens"]?.array ?? [] {
+                additional.append(
+                    try AddedToken(token, isSpecial: true, source: "\(path), additional_special_tokens"))
+            }
             if name == "tokenizer_config.json" { try readSettings(json, source: path) }
         }
     }
@@ -83,6 +119,19 @@ struct TokenizerConfiguration: Sendable {
             maximumLength = Int(length)
         }
         let reader = ComponentReader(json, "configuration", source: source)
+        func optionalFlag(_ key: String) throws -> Bool? {
+            json[key]?.isNull ?? true ? nil : try reader.flag(key, missing: false)
+        }
+        className = json["tokenizer_class"]?.string ?? ""
+        isLegacy = try optionalFlag("legacy")
+        addsBeginning = try optionalFlag("add_bos_token")
+        addsEnd = try optionalFlag("add_eos_token")
+        prefixesSpace = try optionalFlag("add_prefix_space")
+        lowercases = try optionalFlag("do_lower_case")
+        splitsPunctuation = try optionalFlag("split_by_punct") ?? false
+        cleansDecodedText = try optionalFlag("clean_up_tokenization_spaces") ?? false
+        extraIDs = try reader.size("extra_ids", missing: 100)
+        guard extraIDs <= 10_000 else { throw reader.failure("\"extra_ids\" is more than 10000") }
         bert.lowercases = try reader.flag("do_lower_case", missing: true)
         bert.spacesIdeographs = try reader.flag("tokenize_chinese_chars", missing: true)
         bert.stripsAccents = try reader.flag("strip_accents", missing: bert.lowercases)

@@ -1,20 +1,47 @@
 import Support
 
-/// A token within a piece of text: its id and the bytes of the piece that it stands for.
+/// A token within a text: its id and the bytes of the text that it stands for.
 struct PieceToken: Sendable, Equatable {
     var id: Int32
     var start: Int
     var end: Int
 }
 
-/// What turns a piece of text into tokens: WordPiece, byte-pair merges, unigram.
+/// The tokens of the pieces of a text.
+struct PieceTokens {
+    var tokens: [PieceToken] = []
+    /// The number of tokens up to the end of each piece.
+    var ends: [Int] = []
+}
+
+/// What turns pieces of text into tokens: WordPiece, byte-pair merges, unigram.
 protocol TokenModel: Sendable {
     var vocabulary: Vocabulary { get }
     /// The token that stands for what cannot be spelled, when the model has one.
     var unknownToken: String? { get }
+    /// The id of tokens that the reference spells as they stand in the text.
+    var spelledID: Int32? { get }
+    /// Whether pieces may be the bytes that the characters of a byte-level text stand for.
+    var readsBytes: Bool { get }
 
-    /// Appends the tokens of one piece, which is not empty.
-    func tokenize(_ piece: UnsafeBufferPointer<UInt8>, into tokens: inout [PieceToken]) throws
+    /// Appends the tokens of the pieces, none of which is empty.
+    ///
+    /// - Parameter isByteLevel: each byte of `text` stands for its character of the ``ByteAlphabet``.
+    func tokenize(
+        _ text: UnsafeBufferPointer<UInt8>, pieces: [Range<Int>], isByteLevel: Bool,
+        into result: inout PieceTokens
+    ) throws
+}
+
+extension TokenModel {
+    var spelledID: Int32? { nil }
+    var readsBytes: Bool { false }
+
+    func unknownFailure(_ piece: Slice<UnsafeBufferPointer<UInt8>>) -> VQAError {
+        VQAError(
+            "cannot tokenize the text", at: JSON.quoted(String(decoding: piece.prefix(60), as: UTF8.self)),
+            because: "it has no token, and the vocabulary has no \(unknownToken ?? "unknown token") either")
+    }
 }
 
 /// WordPiece: the longest token of the vocabulary that begins the word, then, with a prefix that marks
@@ -49,7 +76,22 @@ struct WordPiece: TokenModel {
         unknownID = vocabulary.id(for: unknownToken)
     }
 
-    func tokenize(_ piece: UnsafeBufferPointer<UInt8>, into tokens: inout [PieceToken]) throws {
+    func tokenize(
+        _ text: UnsafeBufferPointer<UInt8>, pieces: [Range<Int>], isByteLevel: Bool,
+        into result: inout PieceTokens
+    ) throws {
+        for piece in pieces {
+            let first = result.tokens.count
+            try tokenize(UnsafeBufferPointer(rebasing: text[piece]), into: &result.tokens)
+            for index in first..<result.tokens.count {
+                result.tokens[index].start += piece.lowerBound
+                result.tokens[index].end += piece.lowerBound
+            }
+            result.ends.append(result.tokens.count)
+        }
+    }
+
+    private func tokenize(_ piece: UnsafeBufferPointer<UInt8>, into tokens: inout [PieceToken]) throws {
         if piece.count > longestWord, piece.count(where: { $0 & 0xC0 != 0x80 }) > longestWord {
             return try appendUnknown(piece, to: &tokens)
         }
@@ -96,13 +138,7 @@ struct WordPiece: TokenModel {
     }
 
     private func appendUnknown(_ piece: UnsafeBufferPointer<UInt8>, to tokens: inout [PieceToken]) throws {
-        guard let unknownID else {
-            throw VQAError(
-                "cannot tokenize the text",
-                at: JSON.quoted(String(decoding: piece.prefix(60), as: UTF8.self)),
-                because:
-                    "it has no token, and the vocabulary has no \(unknownToken ?? "unknown token") either")
-        }
+        guard let unknownID else { throw unknownFailure(piece[...]) }
         tokens.append(PieceToken(id: unknownID, start: 0, end: piece.count))
     }
 }

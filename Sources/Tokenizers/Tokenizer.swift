@@ -2,8 +2,9 @@ import Support
 
 /// Turns text into the ids of tokens and back, as the tokenizer that a model was trained with does.
 ///
-/// It reads the tokenizer.json of the Hugging Face `tokenizers` library, or a vocab.txt of BERT, and gives
-/// the ids, offsets and masks of that library (0.23).
+/// It reads the tokenizer.json of the Hugging Face `tokenizers` library, the older files of BERT (vocab.txt), GPT-2,
+/// Qwen2 and CLIP (vocab.json, merges.txt), SentencePiece models of LLaMA, T5 and DeBERTa, and the vocabulary of a
+/// GGUF file, and gives the ids, offsets and masks of that library (0.23).
 ///
 /// ```swift
 /// let tokenizer = try Tokenizer(contentsOf: "models/minilm")
@@ -16,6 +17,10 @@ public struct Tokenizer: Sendable {
     let preTokenizer: PreTokenizer?
     let postProcessor: PostProcessor
     let decoder: TokenDecoder
+    /// `clean_up_tokenization_spaces` of tokenizer_config.json, which the reference ignores for byte pairs.
+    private let cleansDecodedText: Bool
+    /// CLIP's mark of the end of a word, which becomes a space in decoded text.
+    private let endOfWord: [UInt8]?
     private(set) var added = AddedTokens()
     /// The tokens with a part to play, as tokenizer_config.json and special_tokens_map.json name them, or by
     /// their usual texts where no file does.
@@ -31,22 +36,32 @@ public struct Tokenizer: Sendable {
 
     /// Reads a tokenizer.
     ///
-    /// - Parameter path: a tokenizer.json, or a folder with a tokenizer.json or a vocab.txt and, if there are
-    ///   any, tokenizer_config.json and special_tokens_map.json.
+    /// - Parameter path: a tokenizer.json, a SentencePiece model (`.model`), or a folder with one of them, or with
+    ///   vocab.json and merges.txt, or vocab.txt; and, if there are any, tokenizer_config.json,
+    ///   special_tokens_map.json and added_tokens.json.
     /// - Throws: `VQAError` when a file is missing, damaged, or asks for something that is not read.
     public init(contentsOf path: String) throws {
         guard isFolder(path) else {
+            if path.hasSuffix(".model") {
+                try self.init(
+                    TokenizerParts(sentencePiece: path, TokenizerConfiguration()), TokenizerConfiguration())
+                return
+            }
             try self.init(TokenizerParts(tokenizerJSON: path), TokenizerConfiguration())
             return
         }
         let configuration = try TokenizerConfiguration(folder: path)
         if fileExists("\(path)/tokenizer.json") {
             try self.init(TokenizerParts(tokenizerJSON: "\(path)/tokenizer.json"), configuration)
+        } else if fileExists("\(path)/vocab.json"), fileExists("\(path)/merges.txt") {
+            try self.init(TokenizerParts(vocabularyJSON: path, configuration), configuration)
+        } else if let name = TokenizerParts.sentencePieceNames.first(where: { fileExists("\(path)/\($0)") }) {
+            try self.init(TokenizerParts(sentencePiece: "\(path)/\(name)", configuration), configuration)
         } else if fileExists("\(path)/vocab.txt") {
             try self.init(TokenizerParts(vocabularyText: "\(path)/vocab.txt", configuration), configuration)
         } else {
             throw VQAError(
-                "cannot read the tokenizer", at: path, because: "it has neither tokenizer.json nor vocab.txt",
+                "cannot read the tokenizer", at: path, because: "it has no tokenizer.json, vocab.json with merges.txt, tokenizer.model, spiece.model, spm.model or vocab.txt",
                 remedy: "point to the folder of the model")
         }
     }
@@ -68,10 +83,13 @@ public struct Tokenizer: Sendable {
         truncation = parts.truncation
         padding = parts.padding
         maximumLength = configuration.maximumLength
+        cleansDecodedText = configuration.cleansDecodedText && !(parts.model is BPE)
+        endOfWord = parts.endOfWord ?? (configuration.className.hasPrefix("CLIP") ? Array("</w>".utf8) : nil)
         var tokens = parts.added
         var known = Set(tokens.map { Array($0.content.utf8) })
         let roles = SpecialTokens.roles.compactMap { configuration.named[$0.key] }
-        for token in configuration.added + roles where known.insert(Array(token.content.utf8)).inserted {
+        for token in configuration.added + configuration.numbered + roles + configuration.additional
+        where known.insert(Array(token.content.utf8)).inserted {
             tokens.append(token)
         }
         try add(tokens)
@@ -125,13 +143,33 @@ public struct Tokenizer: Sendable {
                 "cannot decode", at: "position \(index)", because: "the id \(ids[index]) is negative",
                 remedy: "leave out the positions that are masked")
         }
-        var tokens: [String] = []
+        var tokens: [[UInt8]] = []
         tokens.reserveCapacity(ids.count)
         for id in ids {
-            guard let text = token(for: id) else { continue }
-            if skipSpecialTokens, let id = Int32(exactly: id), added.specialIDs.contains(id) { continue }
-            tokens.append(text)
+            guard let id = Int32(exactly: id) else { continue }
+            if skipSpecialTokens, added.specialIDs.contains(id) { continue }
+            if let text = added.texts[id] {
+                tokens.append(Array(text.utf8))
+            } else if let number = model.vocabulary.number(for: Int(id)) {
+                tokens.append(model.vocabulary.withBytes(number: number) { Array($0) })
+            }
         }
-        return decoder.decode(tokens)
+        let text = try decoder.decode(tokens)
+        guard cleansDecodedText || endOfWord != nil else { return text }
+        var bytes = Array(text.utf8)
+        if let endOfWord { bytes = trimmed(replacing(endOfWord, in: bytes, with: [0x20])) }
+        if cleansDecodedText { bytes = cleaned(bytes, shortensNegation: false) }
+        return String(decoding: bytes, as: UTF8.self)
     }
+}
+
+/// The text without white space at its ends.
+private func trimmed(_ text: [UInt8]) -> [UInt8] {
+    let scalars = String(decoding: text, as: UTF8.self).unicodeScalars
+    func isSpace(_ scalar: Unicode.Scalar) -> Bool {
+        ScalarClasses.shared[scalar.value].contains(.whiteSpace) || (0x1C...0x1F).contains(scalar.value)
+    }
+    let kept = scalars.drop(while: isSpace)
+    let count = kept.reversed().prefix(while: isSpace).count
+    return Array(String(Substring.UnicodeScalarView(kept.dropLast(count))).utf8)
 }

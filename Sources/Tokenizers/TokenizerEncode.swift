@@ -16,8 +16,8 @@ private struct TokenizedText {
     /// The texts of added tokens that stand in the text otherwise than in the vocabulary, by position.
     var spellings: [Int: String] = [:]
     var wordCount: UInt32 = 0
-    /// For the tokens of one piece.
-    var pieceTokens: [PieceToken] = []
+    /// For the tokens of one stretch.
+    var pieces = PieceTokens()
 
     mutating func appendAdded(id: Int32, _ span: Alignment, spelling: String?) {
         if let spelling { spellings[tokens.count] = spelling }
@@ -123,9 +123,10 @@ extension Tokenizer {
         _ text: TokenizedText, _ kept: Range<Int>, _ typeID: Int, to encoding: inout Encoding
     ) {
         for index in kept {
-            let token = text.tokens[index]
-            let spelling = text.spellings.isEmpty ? nil : text.spellings[index]
-            encoding.append(token, spelling ?? usualSpelling(token.id), typeID: typeID)
+            var token = text.tokens[index]
+            let spelling = (text.spellings.isEmpty ? nil : text.spellings[index]) ?? usualSpelling(token.id)
+            postProcessor.trimming?.trim(&token, spelling, isFirst: index == kept.lowerBound)
+            encoding.append(token, spelling, typeID: typeID)
         }
     }
 
@@ -187,7 +188,8 @@ extension Tokenizer {
         var normalized = text.withUTF8 { NormalizedText($0, base: 0) }
         try normalizer?.apply(to: &normalized)
         let whole = SplitText(text: normalized, pieces: [0..<normalized.bytes.count].filter { !$0.isEmpty })
-        let split = preTokenizer?.split(whole) ?? whole
+        var split = try preTokenizer?.split(whole) ?? whole
+        split.spellBytes()
         return split.pieces.map { String(decoding: split.text.bytes[$0], as: UTF8.self) }
     }
 
@@ -204,16 +206,25 @@ extension Tokenizer {
     private func tokenizePieces(_ text: NormalizedText, _ result: inout TokenizedText) throws {
         guard !text.bytes.isEmpty else { return }
         var split = SplitText(text: text, pieces: [0..<text.bytes.count])
-        if let preTokenizer { split = preTokenizer.split(split) }
+        if let preTokenizer { split = try preTokenizer.split(split) }
+        if !model.readsBytes { split.spellBytes() }
+        result.pieces.tokens.removeAll(keepingCapacity: true)
+        result.pieces.ends.removeAll(keepingCapacity: true)
+        let spelledID = model.spelledID
         try split.text.bytes.withUnsafeBufferPointer { bytes in
-            for piece in split.pieces {
-                result.pieceTokens.removeAll(keepingCapacity: true)
-                try model.tokenize(UnsafeBufferPointer(rebasing: bytes[piece]), into: &result.pieceTokens)
-                for token in result.pieceTokens {
-                    let range = (piece.lowerBound + token.start)..<(piece.lowerBound + token.end)
-                    let span = split.text.span(range)
+            try model.tokenize(bytes, pieces: split.pieces, isByteLevel: split.isByteLevel, into: &result.pieces)
+            var index = 0
+            for end in result.pieces.ends {
+                while index < end {
+                    let token = result.pieces.tokens[index]
+                    if token.id == spelledID {
+                        result.spellings[result.tokens.count] = String(
+                            decoding: bytes[token.start..<token.end], as: UTF8.self)
+                    }
+                    let span = split.text.span(token.start..<token.end)
                     result.tokens.append(
                         PlacedToken(id: token.id, start: span.start, end: span.end, word: result.wordCount))
+                    index += 1
                 }
                 result.wordCount += 1
             }

@@ -6,10 +6,12 @@ struct TokenizerParts {
     var normalizer: Normalizer?
     var preTokenizer: PreTokenizer?
     var postProcessor = PostProcessor.plain
-    var decoder = TokenDecoder.spaces
+    var decoder = TokenDecoder(nil)
     var added: [AddedToken] = []
     var truncation: Truncation?
     var padding: Padding?
+    /// The mark of the end of a word that stays in decoded text, of CLIP; it becomes a space.
+    var endOfWord: [UInt8]?
 
     /// Files of more bytes are refused.
     private static let largestFile = 256 << 20
@@ -89,7 +91,7 @@ struct TokenizerParts {
         model = try WordPiece(vocabulary, unknownToken: unknown, prefix: "##", longestWord: 100)
         normalizer = .bert(configuration.bert)
         preTokenizer = .bert
-        decoder = .wordPiece(prefix: "##", cleanup: true)
+        decoder = TokenDecoder([.wordPiece(prefix: Array("##".utf8), cleanup: true)])
         added = Self.bertTokens.compactMap { named[$0.key] }
         func token(_ key: String) throws -> SpecialToken {
             guard let text = named[key]?.content, let id = vocabulary.id(for: text) else {
@@ -107,53 +109,4 @@ struct TokenizerParts {
         ("unk_token", "[UNK]"), ("sep_token", "[SEP]"), ("pad_token", "[PAD]"), ("cls_token", "[CLS]"),
         ("mask_token", "[MASK]"),
     ]
-}
-
-/// Reads the `model` of tokenizer.json, its vocabulary straight into the tables.
-private struct ModelReader {
-    /// - Parameter size: the bytes of the file, for a guess of the number of tokens.
-    static func read(_ cursor: inout JSONCursor, size: Int) throws -> any TokenModel {
-        var settings: [String: JSON] = [:]
-        var vocabulary: Vocabulary?
-        try cursor.beginObject()
-        while let key = try cursor.nextKey() {
-            switch key {
-            case "vocab":
-                guard vocabulary == nil else { throw cursor.failure("\"vocab\" appears twice") }
-                try checkType(settings["type"], cursor)
-                vocabulary = try readVocabulary(&cursor, size: size)
-            case "merges": try cursor.skipValue()
-            default: settings[key] = try JSON(reading: &cursor)
-            }
-        }
-        try checkType(settings["type"], cursor)
-        guard let vocabulary else { throw cursor.failure("the model has no \"vocab\"") }
-        let reader = ComponentReader(
-            .object(settings.map { JSON.Member($0, $1) }), "model", source: cursor.source)
-        return try WordPiece(
-            vocabulary, unknownToken: settings["unk_token"] == nil ? "[UNK]" : try reader.string("unk_token"),
-            prefix: settings["continuing_subword_prefix"] == nil
-                ? "##" : try reader.string("continuing_subword_prefix"),
-            longestWord: try reader.size("max_input_chars_per_word", missing: 100))
-    }
-
-    private static func checkType(_ type: JSON?, _ cursor: JSONCursor) throws {
-        guard let type = type?.string, type != "WordPiece" else { return }
-        throw ComponentReader(.null, "model", source: cursor.source).unsupported(type)
-    }
-
-    private static func readVocabulary(_ cursor: inout JSONCursor, size: Int) throws -> Vocabulary {
-        var vocabulary = Vocabulary(expected: size / 14)
-        try cursor.beginObject()
-        while let token = try cursor.nextKey() {
-            guard let id = Int32(exactly: try cursor.integer()), id >= 0 else {
-                throw cursor.failure("the id of \(JSON.quoted(String(token.prefix(60)))) is out of range")
-            }
-            guard try vocabulary.insert(token.utf8, id: id) else {
-                throw cursor.failure("the token \(JSON.quoted(String(token.prefix(60)))) appears twice")
-            }
-        }
-        try vocabulary.finish(source: cursor.source)
-        return vocabulary
-    }
 }

@@ -246,7 +246,7 @@ enum Hangul {
 }
 
 /// Reads the words of a data table, each a list of numbers in base 36.
-private struct TableReader: Sequence, IteratorProtocol {
+struct TableReader: Sequence, IteratorProtocol {
     private let text: UnsafeBufferPointer<UInt8>
     private var offset = 0
 

@@ -50,9 +50,11 @@ struct Vocabulary: Sendable {
         guard text.count < Int(UInt32.max) else {
             throw VQAError("cannot read the vocabulary", because: "its tokens have more than 4 GB")
         }
-        let hash = text[start...].reduce(seed, Self.step)
-        let place = text.withUnsafeBufferPointer { all in
-            freePlace(hash, UnsafeBufferPointer(rebasing: all[start...]))
+        let (hash, place) = text.withUnsafeBufferPointer { all in
+            let added = UnsafeBufferPointer(rebasing: all[start...])
+            var hash = seed
+            for byte in added { hash = Self.step(hash, byte) }
+            return (hash, freePlace(hash, added))
         }
         guard let place else {
             text.removeLast(text.count - start)
@@ -64,6 +66,11 @@ struct Vocabulary: Sendable {
         places[place] = hash & ~0xFFFF_FFFF | UInt64(ids.count)
         if ids.count * 2 > places.count { grow() }
         return true
+    }
+
+    /// Changes the id of the token that was added last.
+    mutating func setLastID(_ id: Int32) {
+        if !ids.isEmpty { ids[ids.count - 1] = id }
     }
 
     /// Makes the table from ids to tokens. Call once, after the last token.
@@ -172,9 +179,56 @@ struct Vocabulary: Sendable {
     /// The id of a token.
     func id(for token: String) -> Int32? {
         var token = token
-        return token.withUTF8 { bytes in
-            number(bytes.reduce(seed, Self.step), prefix: [], bytes).map { ids[$0] }
+        return token.withUTF8 { id(for: $0) }
+    }
+
+    /// The id of a token.
+    func id(for token: UnsafeBufferPointer<UInt8>) -> Int32? {
+        if token.count > longest { return nil }
+        var hash = seed
+        for byte in token { hash = Self.step(hash, byte) }
+        return number(hash, token).map { ids[$0] }
+    }
+
+    /// The number of a token.
+    func number(of token: UnsafeBufferPointer<UInt8>) -> Int? {
+        if token.count > longest { return nil }
+        return number(token.reduce(seed, Self.step), token)
+    }
+
+    /// The places between characters of a text at which it may be cut in two.
+    func cuts(of token: UnsafeBufferPointer<UInt8>) -> [Int] {
+        token.indices.dropFirst().filter { token[$0] & 0xC0 != 0x80 }
+    }
+
+    /// The UTF-8 of the token with this number, for as long as `body` runs.
+    func withBytes<Result>(number: Int, _ body: (UnsafeBufferPointer<UInt8>) throws -> Result) rethrows -> Result {
+        try text.withUnsafeBufferPointer { try body(UnsafeBufferPointer(rebasing: $0[range(number: number)])) }
+    }
+
+    /// The number of the token of an id.
+    func number(for id: Int) -> Int? {
+        numbers.indices.contains(id) && numbers[id] >= 0 ? Int(numbers[id]) : nil
+    }
+
+    /// Whether the token with this number is `first` followed by `second`. For guesses.
+    @inline(__always)
+    func isToken(_ number: Int, _ first: UnsafeBufferPointer<UInt8>, _ second: UnsafeBufferPointer<UInt8>) -> Bool {
+        guard number < count else { return false }
+        let range = self.range(number: number)
+        guard range.count == first.count + second.count else { return false }
+        return text.withUnsafeBufferPointer { text in
+            for i in 0..<first.count where text[range.lowerBound + i] != first[i] { return false }
+            let middle = range.lowerBound + first.count
+            for i in 0..<second.count where text[middle + i] != second[i] { return false }
+            return true
         }
+    }
+
+    /// The number of the token whose hash is known.
+    @inline(__always)
+    private func number(_ hash: UInt64, _ token: UnsafeBufferPointer<UInt8>) -> Int? {
+        number(hash, prefix: [], token)
     }
 
     /// The token of an id.

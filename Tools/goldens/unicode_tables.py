@@ -1,4 +1,4 @@
-"""Makes Sources/Tokenizers/Unicode{Classes,Canonical,Compatibility}Data.swift.
+"""Makes Sources/Tokenizers/Unicode{Classes,Categories,Canonical,Compatibility}Data.swift.
 
 What the tokenizers package (0.23.3) does with every Unicode scalar, found by asking it: which scalars it takes for
 white space, punctuation, control, marks, word characters, numbers; how it changes case; how it decomposes and composes.
@@ -13,7 +13,7 @@ Numbers are in base 36. A set is a list of `gap` or `gap.more`: scalars skipped 
 import pathlib
 import unicodedata
 
-from tokenizers import normalizers, pre_tokenizers
+from tokenizers import Regex, normalizers, pre_tokenizers
 
 SOURCES = pathlib.Path(__file__).resolve().parents[2] / "Sources" / "Tokenizers"
 SCALARS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
@@ -133,6 +133,27 @@ def classes():
     ])
 
 
+def categories():
+    """What the regular expressions of the package take each scalar for."""
+    everything = "".join(map(chr, SCALARS))
+
+    def matched(pattern):
+        left = set(normalizers.Replace(Regex(pattern), "").normalize_str(everything))
+        return [c for c in SCALARS if chr(c) not in left]
+
+    assert matched(r"\s") == splits(pre_tokenizers.WhitespaceSplit(), 2)
+    names = dict(
+        Lu="uppercaseLetter", Ll="lowercaseLetter", Lt="titlecaseLetter", Lm="modifierLetter", Lo="otherLetter",
+        Mn="nonspacingMark", Mc="spacingMark", Me="enclosingMark", Nd="decimalNumber", Nl="letterNumber",
+        No="otherNumber", Pc="connector", P="punctuation", S="symbol", Z="separator")
+    word = [c for name in ("Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Pc") for c in matched(rf"\p{{{name}}}")]
+    print("word characters beside letters, marks, digits, connectors:", [
+        hex(c) for c in sorted(set(matched(r"\w")) ^ set(word))][:20])
+    write("UnicodeCategoriesData", "The general categories, as the regular expressions of the reference know them.", [
+        (swift, f"Category {name}{'*' if len(name) == 1 else ''}.", ranges(matched(rf"\p{{{name}}}")))
+        for name, swift in names.items()])
+
+
 def forms():
     nfd, nfkd, nfc = (f().normalize_str for f in (normalizers.NFD, normalizers.NFKD, normalizers.NFC))
     plain = [c for c in SCALARS if not 0xAC00 <= c < 0xAC00 + 11172]
@@ -169,4 +190,5 @@ def forms():
 
 if __name__ == "__main__":
     classes()
+    categories()
     forms()
