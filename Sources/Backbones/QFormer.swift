@@ -45,7 +45,7 @@ public struct QFormerConfiguration: Sendable, Equatable {
         imageSize = try own.size("encoder_hidden_size", imageSize, source: source)
         if json["vision_config"] != nil || json["qformer_config"] != nil {
             // In a joined model the width of the image tower decides, whatever the part says.
-            imageSize = try EVAVisionConfiguration(json, source: source).hiddenSize
+            imageSize = try (json["vision_config"] ?? .null).size("hidden_size", 1408, source: source)
         }
         queries = try json.size("num_query_tokens", queries, source: source)
         let type = own["model_type"]?.string ?? json["model_type"]?.string ?? "instructblip"
