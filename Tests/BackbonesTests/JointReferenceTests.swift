@@ -99,6 +99,45 @@ import Torch
         #expect(error?.description.contains("reads no text") == true)
     }
 
+    @Test("every part computes in bf16 what it computes in float32, roughly, from float32 inputs")
+    func halfPrecision() throws {
+        func check<Model: Module>(_ name: String, _ model: Model, _ run: (Model) throws -> Tensor) throws {
+            var half = model
+            try half.convertFrozen(to: .bfloat16)
+            let (found, wanted) = (try run(half), try run(model))
+            #expect(found.dtype == .bfloat16, "\(name)")
+            #expect(try ReferenceTests.close(found, wanted, 0.1), "\(name)")
+        }
+        let pixels = try VisionPart.waves([1, 3, 15, 30]).detached()
+        let clip = try VisionTowerReferenceTests.clip(VisionPart("clip")) { $0.interpolatesPositions = true }
+        try check("clip", clip) { try $0(pixels) }
+        let part = try VisionPart("qformer")
+        let (image, ids, mask) = (try part.input("image"), try part.input("ids"), try part.input("mask"))
+        try check("qformer", Self.joint(part, part.weights)) {
+            try $0(image, text: ids, textMask: mask)
+        }
+        let two = try VisionPart("idefics2")
+        var tower = try SigLIPVision(SigLIPVisionConfiguration(idefics2: two.json(), source: two.name))
+        try tower.load(SigLIPVision.renamed(two.weights), from: two.name)
+        try check("siglip", tower) { try $0(pixels) }
+        let hidden = try tower(pixels)
+        var connector = try Idefics2Connector(Idefics2ConnectorConfiguration(two.json(), source: two.name))
+        try connector.load(two.below("weight.connector."), from: two.name)
+        let shown = try (Tensor.arange(0, 18) .< 15.0).reshaped([1, 3, 6])
+        try check("connector", connector) { try $0(hidden, mask: shown) }
+        let eva = try VisionPart("eva")
+        let square = try VisionPart.waves([1, 3, 20, 20]).detached()
+        try check("eva", VisionTowerReferenceTests.eva(eva, eva.weights)) {
+            try $0(square)
+        }
+        let one = try VisionPart("idefics")
+        let shape = try #require(try IdeficsPerceiverConfiguration(one.json(), source: one.name))
+        var perceiver = try IdeficsPerceiver(shape)
+        try perceiver.load(one.below("weight.perceiver_resampler."), from: one.name)
+        let tokens = try #require(one.tensors["expected.hidden"])
+        try check("perceiver", perceiver) { try $0(tokens) }
+    }
+
     // MARK: Resampler and projectors
 
     @Test("Flamingo's resampler equals a plain implementation's") func flamingo() throws {

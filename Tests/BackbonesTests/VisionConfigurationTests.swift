@@ -1,6 +1,7 @@
 import Backbones
 import Support
 import Testing
+import Torch
 
 /// What a published `config.json` leaves out, and what is refused.
 @Suite struct VisionConfigurationTests {
@@ -89,6 +90,39 @@ import Testing
             parsed(#"{"projector_hidden_act":"silu","multimodal_projector_bias":false}"#), imageSize: 5,
             outputSize: 6, source: "c")
         #expect(new.activation == .silu && !new.hasBias && new.depth == 2)
+    }
+
+    @Test("the released models have the reference's number of tensors and elements") func released() throws {
+        let sizes = try JSON(contentsOf: ReferenceTests.fixture("vision/released.json"))
+        func check(_ name: String, _ make: (JSON) throws -> any Module) throws {
+            let entry = try #require(sizes[name])
+            let config = try #require(entry["config"])
+            let parameters = try make(config).parameters()
+            #expect(parameters.count == entry["tensors"]?.integer, "\(name)")
+            #expect(parameters.reduce(0) { $0 + $1.tensor.count } == entry["elements"]?.integer, "\(name)")
+        }
+        try check("clip") {
+            var configuration = try CLIPVisionConfiguration($0, source: "c")
+            configuration.projectionSize = 0
+            return try CLIPVision(configuration)
+        }
+        try check("idefics_vision") { try CLIPVision(CLIPVisionConfiguration(idefics: $0, source: "c")) }
+        try check("idefics_perceiver") {
+            let shape = try IdeficsPerceiverConfiguration($0, source: "c")
+            return try IdeficsPerceiver(#require(shape))
+        }
+        try check("idefics2_vision") {
+            try SigLIPVision(SigLIPVisionConfiguration(idefics2: $0, source: "c"))
+        }
+        try check("idefics2_connector") {
+            try Idefics2Connector(Idefics2ConnectorConfiguration($0, source: "c"))
+        }
+        try check("eva") { try EVAVision(EVAVisionConfiguration($0, source: "c")) }
+        try check("qformer") { try QFormer(QFormerConfiguration($0, source: "c")) }
+        try check("siglip") { try SigLIPVision(SigLIPVisionConfiguration($0, source: "c")) }
+        // LLaVA-1.5-7B's, from its paper's release.
+        let projector = try Projector(ProjectorConfiguration()).parameters()
+        #expect(projector.reduce(0) { $0 + $1.tensor.count } == 20_979_712)
     }
 
     @Test("a configuration that is not computed is refused by name") func refused() throws {

@@ -5,6 +5,7 @@ Command:  python Tools/goldens/vision.py
 
 Each part is one safetensors file with `weight.…` (the reference's own keys), `input.…`, `expected.…`, and for every tap
 site `tap.SITE.LAYER`; its configuration lies beside it as JSON. Weights of old layouts are made by renaming in the tests.
+`released.json` has sizes of the released models, from configurations that leave out what the classes give by themselves.
 OpenFlamingo's resampler is computed by the few lines of plain PyTorch below.
 """
 
@@ -17,8 +18,8 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from transformers import (
     Blip2QFormerConfig, Blip2QFormerModel, CLIPVisionConfig, CLIPVisionModel, Idefics2Config, IdeficsConfig,
-    InstructBlipQFormerConfig, InstructBlipQFormerModel, InstructBlipVisionConfig, InstructBlipVisionModel, LlavaConfig,
-    SiglipVisionConfig, SiglipVisionModel,
+    InstructBlipConfig, InstructBlipQFormerConfig, InstructBlipQFormerModel, InstructBlipVisionConfig,
+    InstructBlipVisionModel, LlavaConfig, SiglipVisionConfig, SiglipVisionModel,
 )
 from transformers.models.idefics.perceiver import IdeficsPerceiverResampler
 from transformers.models.idefics.vision import IdeficsVisionTransformer
@@ -154,8 +155,10 @@ def idefics():
 
 def idefics2():
     config = Idefics2Config(
-        text_config=dict(model_type="mistral", hidden_size=22, intermediate_size=37, rms_norm_eps=1e-5, num_hidden_layers=1,
-                         num_attention_heads=1, num_key_value_heads=1, vocab_size=29),
+        text_config=dict(
+            model_type="mistral", hidden_size=22, intermediate_size=37, rms_norm_eps=1e-5, num_hidden_layers=1,
+            num_attention_heads=1, num_key_value_heads=1, vocab_size=29,
+        ),
         vision_config=dict(
             hidden_size=15, num_hidden_layers=2, num_attention_heads=3, intermediate_size=26, image_size=36, patch_size=5,
         ),
@@ -247,7 +250,8 @@ def eva():
     recorder.closed = True
     with torch.no_grad():
         wide = model(pixel_values=images(1, 3, 15, 30), interpolate_pos_encoding=True).last_hidden_state
-    save("eva", config.to_diff_dict(), model, {}, {"hidden": hidden, "gradient": pixels.grad, "interpolated": wide}, recorder)
+    expected = {"hidden": hidden, "gradient": pixels.grad, "interpolated": wide}
+    save("eva", config.to_diff_dict(), model, {}, expected, recorder)
 
 
 def record_qformer(model, heads):
@@ -353,7 +357,8 @@ def flamingo():
 def projector():
     config = LlavaConfig(
         vision_config=dict(model_type="clip_vision_model", hidden_size=14, num_attention_heads=2),
-        text_config=dict(model_type="llama", hidden_size=19, num_attention_heads=1, head_dim=20), vision_feature_layer=[-2, 1],
+        text_config=dict(model_type="llama", hidden_size=19, num_attention_heads=1, head_dim=20),
+        vision_feature_layer=[-2, 1],
     )
     model = randomise(LlavaMultiModalProjector(config), 9)
     tokens = images(2, 5, 28)
@@ -362,8 +367,48 @@ def projector():
     save("projector", config.to_diff_dict(), model, {"tokens": tokens}, {"soft": out, "gradient": tokens.grad})
 
 
+def released():
+    """Tensors and elements of the parts of the released models, without allocating them."""
+    idefics = dict(
+        use_resampler=True, vision_config=dict(embed_dim=1280),
+        perceiver_config=dict(use_resampler=True, qk_layer_norms_perceiver=True),
+    )
+    idefics2 = dict(
+        text_config=dict(model_type="mistral", rms_norm_eps=1e-5, vocab_size=32003),
+        vision_config=dict(
+            hidden_size=1152, image_size=980, intermediate_size=4304, num_attention_heads=16, num_hidden_layers=27,
+            patch_size=14,
+        ),
+        perceiver_config={},
+    )
+    instructblip = dict(qformer_config=dict(vocab_size=30523), vision_config={}, text_config=dict(model_type="llama"))
+    clip = dict(
+        hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16, image_size=336,
+        patch_size=14,
+    )
+    with torch.device("meta"):
+        first, second = IdeficsConfig(**idefics), Idefics2Config(**idefics2)
+        joined = InstructBlipConfig(**instructblip)
+        models = {
+            "clip": (clip, CLIPVisionModel(CLIPVisionConfig(**clip))),
+            "idefics_vision": (idefics, IdeficsVisionTransformer(first.vision_config)),
+            "idefics_perceiver": (idefics, IdeficsPerceiverResampler(first, 1280, 6, 16, 96, 64)),
+            "idefics2_vision": (idefics2, Idefics2VisionTransformer(second.vision_config)),
+            "idefics2_connector": (idefics2, Idefics2Connector(second)),
+            "eva": (instructblip, InstructBlipVisionModel(joined.vision_config)),
+            "qformer": (instructblip, InstructBlipQFormerModel(joined.qformer_config)),
+            "siglip": ({}, SiglipVisionModel(SiglipVisionConfig())),
+        }
+    sizes = {}
+    for name, (config, model) in models.items():
+        parameters = list(model.parameters())
+        elements = sum(parameter.numel() for parameter in parameters)
+        sizes[name] = {"config": config, "tensors": len(parameters), "elements": elements}
+    (ROOT / "released.json").write_text(json.dumps(sizes, indent=1, sort_keys=True) + "\n")
+
+
 if __name__ == "__main__":
-    for make in [clip, idefics, idefics2, positions, siglip, eva, qformer, blip2, flamingo, projector]:
+    for make in [clip, idefics, idefics2, positions, siglip, eva, qformer, blip2, flamingo, projector, released]:
         make()
     size = sum(path.stat().st_size for path in ROOT.iterdir())
     print(f"wrote {size} bytes to {ROOT.name}")
