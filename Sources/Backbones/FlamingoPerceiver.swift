@@ -35,6 +35,7 @@ public struct FlamingoPerceiver: Module {
     /// Image tokens [B, N, D] → [B, L, D].
     public func callAsFunction(_ context: Tensor, tap: Tap? = nil) throws -> Tensor {
         let shape = latents.shape
+        let context = try context.to(latents.dtype)
         var hidden = try latents.expanded([context.shape.first ?? 0, shape[0], shape[1]])
         for (index, layer) in layers.enumerated() { hidden = try layer(hidden, context, index, tap) }
         return try tap.at(.finalNorm, layers.count, norm(hidden))

@@ -88,13 +88,16 @@ public struct Idefics2Connector: Module {
     ///
     /// - Parameter mask: [B, N] or a grid [B, h, w], true where a token shows the image; nil when none is padding.
     public func callAsFunction(_ images: Tensor, mask: Tensor? = nil, tap: Tap? = nil) throws -> Tensor {
-        let context = try projection(images)  // [B, N, D]
+        let context = try projection(images.to(latents.dtype))  // [B, N, D]
         let batch = context.shape.first ?? 0
         let shape = latents.shape
         var keys: Tensor?
         if let shown = try mask?.attentionKeys() {
             let all = try Tensor.concatenated(
-                [shown.reshaped([batch, shown.count / max(1, batch)]), .ones([batch, shape[0]], .bool)], 1)
+                [
+                    shown.reshaped([batch, shown.count / max(1, batch)]),
+                    .ones([batch, shape[0]], .bool, on: shown.device),
+                ], 1)
             keys = try all.unsqueezed(1).unsqueezed(1)  // [B, 1, 1, N + L]
         }
         var hidden = try latents.expanded([batch, shape[0], shape[1]])

@@ -60,6 +60,7 @@ public struct IdeficsPerceiver: Module {
     /// Image tokens [B, N, D] → [B, L, D].
     public func callAsFunction(_ context: Tensor, tap: Tap? = nil) throws -> Tensor {
         let shape = latents.shape
+        let context = try context.to(latents.dtype)
         var hidden = try latents.expanded([context.shape.first ?? 0, shape[0], shape[1]])
         for (index, block) in blocks.enumerated() { hidden = try block(hidden, context, index, tap) }
         return try tap.at(.finalNorm, blocks.count, norm(hidden))

@@ -88,7 +88,8 @@ public struct Projector: Module {
 
     /// Image tokens [B, N, input size] → soft tokens [B, N, output size].
     public func callAsFunction(_ tokens: Tensor) throws -> Tensor {
-        var x = tokens
+        guard let first = maps.first else { return tokens }
+        var x = try tokens.to(first.weight.dtype)
         for (index, map) in maps.enumerated() { x = try map(index == 0 ? x : configuration.activation(x)) }
         return x
     }

@@ -45,7 +45,7 @@ public struct QFormerConfiguration: Sendable, Equatable {
         imageSize = try own.size("encoder_hidden_size", imageSize, source: source)
         if json["vision_config"] != nil || json["qformer_config"] != nil {
             // In a joined model the width of the image tower decides, whatever the part says.
-            imageSize = try EVAVisionConfiguration(json, source: source).hiddenSize
+            imageSize = try (json["vision_config"] ?? .null).size("hidden_size", 1408, source: source)
         }
         queries = try json.size("num_query_tokens", queries, source: source)
         let type = own["model_type"]?.string ?? json["model_type"]?.string ?? "instructblip"
@@ -126,7 +126,8 @@ public struct QFormer: Module {
         if let text {
             rows = try .concatenated([rows, embedded(text).to(rows.dtype)], 1)
             if let shown = try textMask?.attentionKeys() {
-                let mask = try Tensor.concatenated([.ones([batch, count], .bool), shown], 1)
+                let mask = try Tensor.concatenated(
+                    [.ones([batch, count], .bool, on: shown.device), shown], 1)
                 keys = try mask.unsqueezed(1).unsqueezed(1)  // [B, 1, 1, Q + T]
             }
         }
@@ -153,13 +154,13 @@ public struct QFormer: Module {
     }
 
     /// Brings the names of a checkpoint to these: LAVIS's `Qformer.bert.`, or the reference's `qformer.` wherever it stands,
-    /// the two spellings of attention and norm included. Other parts of the file and the text decoder's head are left out.
+    /// the two spellings of attention and norm included. Other parts of the file are left out, LAVIS's head `Qformer.cls.` too.
     public static func renamed(_ weights: [String: Tensor]) -> [String: Tensor] {
         let marker = "encoder.layer.0.crossattention.output.dense.weight"
         let part = towerPart(of: weights, marker: marker)
         let hasText = part["embeddings.word_embeddings.weight"] != nil
         var result: [String: Tensor] = [:]
-        for (name, tensor) in part where !name.hasPrefix("cls.") {
+        for (name, tensor) in part {
             // LAVIS has `attention.self` and `crossattention.self`.
             let parts = name.split(separator: ".").map { $0 == "self" ? "attention" : $0 }
             var key = parts.joined(separator: ".")

@@ -122,8 +122,8 @@ public struct SigLIPVision: Module {
         let tokens = try grid.reshaped([shape[0], shape[1], count]).transposed(1, 2)
         let rows: Tensor
         if configuration.variableResolution {
-            let shown = try mask ?? .ones([shape[0], shape[2], shape[3]], .bool)
-            rows = try positions(SigLIPVision.positionIDs(shown, side: side))  // [B, N, D]
+            let shown = try mask ?? .ones([shape[0], shape[2], shape[3]], .bool, on: grid.device)
+            rows = try positions(SigLIPVision.positionIDs(shown, side: side).to(grid.device))  // [B, N, D]
         } else if shape[2] == side, shape[3] == side {
             rows = positions.weight
         } else {
