@@ -8,6 +8,9 @@ public enum TapSite: String, Sendable, CaseIterable {
     case attentionOutput
     /// The attention output of each head before the projection, [B, H, T, D/H].
     case headOutput
+    /// The output of attention to another sequence (encoder output) after its projection, before the residual sum, [B, T, D];
+    /// only in decoders that have it.
+    case crossAttentionOutput
     /// The feed-forward output before the residual sum, [B, T, D].
     case mlpOutput
     /// What leaves a block, [B, T, D].
