@@ -8,7 +8,8 @@ public enum TapSite: String, Sendable, CaseIterable {
     case attentionOutput
     /// The attention output of each head before the projection, [B, H, T, D/H].
     case headOutput
-    /// The output of the attention to another sequence (the image) after its projection, before the residual sum, [B, T, D].
+    /// The output of the attention to another sequence (an image, an encoder's output) after its projection, before the
+    /// residual sum, [B, T, D]; only where there is one.
     case crossAttentionOutput
     /// The feed-forward output before the residual sum, [B, T, D].
     case mlpOutput
