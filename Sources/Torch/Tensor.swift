@@ -180,12 +180,14 @@ func withSizes<Result>(_ sizes: [Int], _ body: (UnsafePointer<Int64>, Int32) -> 
 /// Stands for the address of an empty list; never read.
 nonisolated(unsafe) private let noSizes = UnsafePointer(UnsafeMutablePointer<Int64>.allocate(capacity: 1))
 
-/// Calls `body` with the handles of `tensors`, which stay alive meanwhile.
+/// Calls `body` with the handles of `tensors`, which stay alive meanwhile. The list lies on the stack: an array would
+/// cost more than a small operation.
 @inline(__always)
 func withHandles<Result>(_ tensors: [Tensor], _ body: (UnsafePointer<CTTensor>, Int32) -> Result) -> Result {
     withExtendedLifetime(tensors) {
-        tensors.map(\.handle).withUnsafeBufferPointer { buffer in
-            body(buffer.baseAddress ?? noHandles, Int32(clamping: buffer.count))
+        withUnsafeTemporaryAllocation(of: CTTensor.self, capacity: max(1, tensors.count)) { buffer in
+            for index in tensors.indices { buffer.initializeElement(at: index, to: tensors[index].handle) }
+            return body(UnsafePointer(buffer.baseAddress) ?? noHandles, Int32(clamping: tensors.count))
         }
     }
 }

@@ -242,7 +242,7 @@ static void fillProducts(CTTable &t) {
     };
     t.einsum = [](const char *equation, const CTTensor *parts, int32_t n, CTTensorOrNull *out) CT_FUNCTION {
         return guard("einsum", {n > 0 ? parts[0] : nullptr, n > 1 ? parts[1] : nullptr},
-                     [&] { *out = give(at::einsum(equation, list(parts, n))); });
+                     [&] { *out = give(at::einsum(equation, *BorrowList(parts, n))); });
     };
     t.singular_values = [](CTTensor a, CTTensorOrNull *u, CTTensorOrNull *s,
                            CTTensorOrNull *vTransposed) CT_FUNCTION {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <c10/util/SmallVector.h>
 #include <torch/version.h>
 
 #include <exception>
@@ -51,6 +52,28 @@ inline std::vector<at::Tensor> list(const CTTensor *handles, int32_t n) {
     for (int32_t i = 0; i < n; i++) tensors.push_back(*Borrow(handles[i]));
     return tensors;
 }
+
+/// Tensors that belong to the caller, seen as a list without touching their counts; a few of them need no heap.
+class BorrowList {
+  public:
+    BorrowList(const CTTensor *handles, int32_t n) {
+        tensors_.reserve(static_cast<size_t>(n));
+        for (int32_t i = 0; i < n; i++)
+            tensors_.push_back(
+                at::Tensor(c10::intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>::reclaim(
+                    reinterpret_cast<c10::TensorImpl *>(handles[i]))));
+    }
+    BorrowList(const BorrowList &) = delete;
+    BorrowList &operator=(const BorrowList &) = delete;
+    ~BorrowList() {
+        for (at::Tensor &tensor : tensors_) (void)tensor.unsafeReleaseTensorImpl();
+    }
+
+    at::TensorList operator*() const { return tensors_; }
+
+  private:
+    c10::SmallVector<at::Tensor, 8> tensors_;
+};
 
 /// Hands one counted reference to the caller.
 CTTensor give(at::Tensor &&tensor);

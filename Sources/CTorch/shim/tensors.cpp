@@ -326,11 +326,11 @@ static void fillShape(CTTable &t) {
     };
     t.concatenate = [](const CTTensor *parts, int32_t n, int64_t dimension, CTTensorOrNull *out) CT_FUNCTION {
         return guard("concatenate", {n > 0 ? parts[0] : nullptr, n > 1 ? parts[1] : nullptr},
-                     [&] { *out = give(at::cat(list(parts, n), dimension)); });
+                     [&] { *out = give(at::cat(*BorrowList(parts, n), dimension)); });
     };
     t.stack = [](const CTTensor *parts, int32_t n, int64_t dimension, CTTensorOrNull *out) CT_FUNCTION {
         return guard("stack", {n > 0 ? parts[0] : nullptr, n > 1 ? parts[1] : nullptr},
-                     [&] { *out = give(at::stack(list(parts, n), dimension)); });
+                     [&] { *out = give(at::stack(*BorrowList(parts, n), dimension)); });
     };
     t.repeat_interleave = [](CTTensor a, int64_t repeats, int64_t dimension, CTTensorOrNull *out) CT_FUNCTION {
         return guard("repeat_interleave", {a},
