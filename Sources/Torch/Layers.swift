@@ -1,9 +1,13 @@
-/// y = x Wᵀ + b, weight [out, in].
+/// y = x Wᵀ + b, weight [out, in]; with a LoRA, plus its change.
 public struct Linear: Module {
-    /// [out, in]
+    /// [out, in]. While ``quantised`` has the numbers, this is only their shape, on the meta device.
     public var weight: Tensor
+    /// The weight in 4 or 8 bits a number, in the place of ``weight``.
+    public private(set) var quantised: QuantisedWeight?
     /// [out], nil for a map without bias.
     public var bias: Tensor?
+    /// A change of low rank.
+    public var lora: LoRA?
     private let initialization: (weight: Initialization, bias: Initialization)
 
     /// - Parameter initialization: of weight and bias; PyTorch's default when nil.
@@ -16,14 +20,58 @@ public struct Linear: Module {
         self.initialization = initialization ?? (.fanIn(inputs), .fanIn(inputs))
     }
 
-    /// Lists weight and, when there is one, bias.
+    /// Lists weight, bias and the parts of the LoRA, those that there are. A quantised weight is the buffer
+    /// `weight.packed`: it is loaded and saved as it is, not trained, and not converted.
     public mutating func visit(_ visitor: ParameterVisitor) throws {
-        try visitor("weight", &weight, initialization.weight)
+        if var present = quantised {
+            try visitor("weight.packed", &present.packed, .zeros, buffer: true)
+            quantised = present
+        } else {
+            try visitor("weight", &weight, initialization.weight)
+        }
         try visitor("bias", &bias, initialization.bias)
+        if var present = lora {
+            try present.visit(visitor)
+            lora = present
+        }
+    }
+
+    /// Replaces the weight by one of 4 or 8 bits a number. A layer that has no memory yet can then be loaded from a
+    /// checkpoint of such weights.
+    public mutating func quantise(bits: Int) throws(TorchError) {
+        try quantise(QuantisedWeight(weight, bits: bits))
+    }
+
+    /// Takes `weight`, which has the same shape, in the place of the weight.
+    public mutating func quantise(_ weight: QuantisedWeight) throws(TorchError) {
+        guard weight.shape == self.weight.shape else {
+            throw TorchError(
+                .shape, operation: "quantise",
+                message: "the quantised weight is \(weight.shape), the layer's \(self.weight.shape)")
+        }
+        self.weight = try .empty(weight.shape, on: .meta)
+        quantised = weight
+    }
+
+    /// Adds the change of the LoRA to the weight, which becomes a new tensor, and drops the LoRA. A quantised weight
+    /// would lose precision and is refused.
+    public mutating func mergeLoRA() throws(TorchError) {
+        guard let present = lora else { return }
+        guard quantised == nil else {
+            throw TorchError(
+                .notImplemented, operation: "mergeLoRA",
+                message: "a LoRA cannot be merged into a quantised weight")
+        }
+        weight = try (weight.to(.float32) + present.change().to(.float32)).detached().to(weight.dtype)
+        lora = nil
     }
 
     /// [..., in] → [..., out]
-    public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor { try x.linear(weight, bias) }
+    public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
+        let result = if let quantised { try x.linear(quantised, bias) } else { try x.linear(weight, bias) }
+        guard let lora else { return result }
+        return try (result + lora(x)).to(result.dtype)
+    }
 }
 
 /// Layer norm over the last dimension.
@@ -80,8 +128,10 @@ public struct RMSNorm: Module {
 
 /// A table of vectors, weight [count, size].
 public struct Embedding: Module {
-    /// [count, size]
+    /// [count, size]. While ``quantised`` has the numbers, this is only their shape, on the meta device.
     public var weight: Tensor
+    /// The table in 4 or 8 bits a number, in the place of ``weight``; its vectors come out as float32.
+    public private(set) var quantised: QuantisedWeight?
     private let initialization: Initialization
 
     /// `count` vectors of `size` numbers, N(0, 1) at first as in PyTorch unless told otherwise.
@@ -90,14 +140,29 @@ public struct Embedding: Module {
         self.initialization = initialization
     }
 
-    /// Lists weight.
+    /// Lists weight, or the buffer `weight.packed` when it is quantised.
     public mutating func visit(_ visitor: ParameterVisitor) throws {
-        try visitor("weight", &weight, initialization)
+        guard var present = quantised else {
+            return try visitor("weight", &weight, initialization)
+        }
+        try visitor("weight.packed", &present.packed, .zeros, buffer: true)
+        quantised = present
+    }
+
+    /// Takes `weight`, which has the same shape, in the place of the table.
+    public mutating func quantise(_ weight: QuantisedWeight) throws(TorchError) {
+        guard weight.shape == self.weight.shape else {
+            throw TorchError(
+                .shape, operation: "quantise",
+                message: "the quantised table is \(weight.shape), the embedding's \(self.weight.shape)")
+        }
+        self.weight = try .empty(weight.shape, on: .meta)
+        quantised = weight
     }
 
     /// int64 [...] → [..., size]
     public func callAsFunction(_ indices: Tensor) throws(TorchError) -> Tensor {
-        try weight.embedding(indices)
+        if let quantised { try quantised.rows(indices) } else { try weight.embedding(indices) }
     }
 }
 

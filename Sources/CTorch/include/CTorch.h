@@ -15,7 +15,7 @@
 #pragma clang assume_nonnull begin
 
 /// Grows with every change of this file; the program refuses a library built for another one.
-#define CT_ABI_VERSION 2
+#define CT_ABI_VERSION 3
 
 /// One counted reference to a tensor of libtorch.
 typedef struct CTTensorImpl *CTTensor;
@@ -68,6 +68,67 @@ enum { CT_NEAREST = 0, CT_BILINEAR = 1, CT_BICUBIC = 2 };
 typedef int32_t (*CTBackward)(
     void *context, const CTTensorOrNull _Nullable *_Nonnull gradients, int32_t count,
     CTTensorOrNull _Nullable *_Nonnull results, int32_t resultCount, char *message, int32_t capacity);
+
+/// Blocks of quantised numbers as GGUF files hold them.
+enum { CT_BLOCK_Q4_0 = 0, CT_BLOCK_Q4_1 = 1, CT_BLOCK_Q8_0 = 2 };
+
+/// A linear layer of a decoder plan, y = W x + bias + scale · B (A x). The plan keeps references of its own.
+typedef struct CTDecoderLinear {
+    /// Floating-point [out, in], or packed when `bits` is 4 or 8.
+    CTTensor weight;
+    int32_t bits;
+    int64_t out;
+    int64_t in;
+    CTTensorOrNull bias;
+    /// [r, in] and [out, r]; both or none.
+    CTTensorOrNull loraA;
+    CTTensorOrNull loraB;
+    double loraScale;
+} CTDecoderLinear;
+
+typedef struct CTDecoderLayer {
+    CTTensor inputNorm;
+    CTTensor outputNorm;
+    CTDecoderLinear query, key, value, output, gate, up, down;
+} CTDecoderLayer;
+
+/// A decoder of the LLaMA family.
+typedef struct CTDecoderModel {
+    const CTDecoderLayer *layers;
+    int32_t layerCount;
+    int32_t heads;
+    int32_t keyValueHeads;
+    int32_t headSize;
+    /// A query sees its own key and those before it, `window` in all; 0 for no limit.
+    int64_t window;
+    double epsilon;
+    CTTensor finalNorm;
+    /// Of the rotation: [positions, rotated / 2].
+    CTTensor cosines;
+    CTTensor sines;
+    CTDecoderLinear head;
+    /// Rows of tokens; only weight, bits, out and in count.
+    CTDecoderLinear embedding;
+} CTDecoderModel;
+
+typedef struct CTDecoderImpl *CTDecoder;
+
+/// One token a row. All pointers are to one element a row, unless stated otherwise.
+typedef struct CTDecoderStep {
+    int64_t rows;
+    /// Token ids, or null when `embeddings` [rows, width] has the input.
+    const int64_t *_Nullable tokens;
+    CTTensorOrNull embeddings;
+    /// Of the rotation.
+    const int64_t *positions;
+    /// Keys already in the cache; the new one is written behind them.
+    const int64_t *lengths;
+    /// The first key that counts: those before it are padding.
+    const int64_t *starts;
+    /// One tensor a layer, [rows, keyValueHeads, capacity, headSize].
+    const CTTensor _Nonnull *_Nonnull keys;
+    const CTTensor _Nonnull *_Nonnull values;
+} CTDecoderStep;
 
 typedef struct CTTable {
     int32_t abi_version;
@@ -263,6 +324,27 @@ typedef struct CTTable {
                         double decay, bool nesterov);
     int32_t (*total_norm)(const CTTensor _Nonnull *_Nonnull tensors, int32_t n, double *out);
     int32_t (*scale_all)(const CTTensor _Nonnull *_Nonnull tensors, int32_t n, double factor);
+
+    // Packed weights of 4 or 8 bits (Sources/CTorch/shim/kernels.hpp has the layout)
+    /// Chooses the kernels by instruction set: `baseline`, `avx2`, `avx512`; null for the best. False when the processor
+    /// cannot run them.
+    bool (*select_kernels)(const char *_Nullable name);
+    const char *_Nonnull (*kernels)(void);
+    int32_t (*quantise)(CTTensor weight, int32_t bits, CTTensorOrNull *out);
+    int32_t (*pack_values)(CTTensor values, CTTensor scales, CTTensor minima, int32_t bits, CTTensorOrNull *out);
+    int32_t (*pack_blocks)(const void *_Nullable bytes, int64_t byteCount, int32_t kind, int64_t rows,
+                           int64_t columns, CTTensorOrNull *out);
+    int32_t (*dequantise)(CTTensor packed, int32_t bits, int64_t rows, int64_t columns, int32_t type,
+                          CTTensorOrNull *out);
+    int32_t (*packed_rows)(CTTensor packed, int32_t bits, int64_t count, int64_t columns, CTTensor indices,
+                           CTTensorOrNull *out);
+    int32_t (*packed_linear)(CTTensor input, CTTensor packed, int32_t bits, int64_t rows, CTTensorOrNull bias,
+                             CTTensorOrNull *out);
+
+    // Decoding: one step of a whole decoder in one call
+    int32_t (*decoder)(const CTDecoderModel *model, CTDecoder _Nullable *_Nonnull out);
+    void (*release_decoder)(CTDecoder decoder);
+    int32_t (*decoder_step)(CTDecoder decoder, const CTDecoderStep *step, CTTensorOrNull *logits);
 } CTTable;
 
 /// Opens the shared library at `path` and returns its table, or null with the reason in `message` (of `capacity`

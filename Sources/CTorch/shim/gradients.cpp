@@ -1,4 +1,5 @@
 // Autograd, autocast and optimiser steps.
+#include "graph.hpp"
 #include "shim.hpp"
 
 #include <ATen/autocast_mode.h>
@@ -47,15 +48,6 @@ struct CallbackNode : torch::autograd::Node {
         return out;
     }
 };
-
-/// libtorch counts nodes with std::shared_ptr or, in later versions, with its own intrusive pointer.
-using NodePointer = decltype(torch::autograd::Edge::function);
-
-template <typename Pointer>
-Pointer own(torch::autograd::Node *node) {
-    if constexpr (std::is_same_v<Pointer, std::shared_ptr<torch::autograd::Node>>) return Pointer(node);
-    else return Pointer::unsafe_steal_from_new(node);
-}
 
 std::vector<at::Tensor> optionalList(const CTTensorOrNull *handles, int32_t n) {
     std::vector<at::Tensor> tensors;
@@ -145,7 +137,7 @@ static void fillAutograd(CTTable &t) {
                            CTTensorOrNull *results) CT_FUNCTION {
         return guard("custom_function", {}, [&] {
             // The node owns the context from here on, whatever happens below.
-            NodePointer node = own<NodePointer>(new CallbackNode(backward, context, releaseContext));
+            NodePointer node = own(new CallbackNode(backward, context, releaseContext));
             node->set_next_edges(torch::autograd::collect_next_edges(list(inputs, inputCount)));
             std::vector<at::Tensor> outputs;
             for (int32_t i = 0; i < valueCount; i++) {

@@ -118,5 +118,7 @@ void fillTensors(CTTable &table);
 void fillOperations(CTTable &table);
 void fillLayers(CTTable &table);
 void fillGradients(CTTable &table);
+void fillQuantised(CTTable &table);
+void fillDecoder(CTTable &table);
 
 }  // namespace ct

@@ -408,6 +408,8 @@ extern "C" __attribute__((visibility("default"))) const CTTable *ct_table(void) 
         ct::fillOperations(filled);
         ct::fillLayers(filled);
         ct::fillGradients(filled);
+        ct::fillQuantised(filled);
+        ct::fillDecoder(filled);
         return filled;
     }();
     return &table;
