@@ -120,7 +120,9 @@ public struct JSONCursor {
         let start = offset + 1
         var i = start
         var all: UInt8 = 0
-        while i < bytes.count, bytes[i] != UInt8(ascii: "\""), bytes[i] != UInt8(ascii: "\\"), bytes[i] >= 0x20 {
+        while i < bytes.count, bytes[i] != UInt8(ascii: "\""), bytes[i] != UInt8(ascii: "\\"),
+            bytes[i] >= 0x20
+        {
             all |= bytes[i]
             i += 1
         }

@@ -36,11 +36,13 @@ struct ModelReader {
         guard let vocabulary else { throw cursor.failure("the model has no \"vocab\"") }
         let reader = ComponentReader(
             .object(settings.map { JSON.Member($0, $1) }), "model", source: cursor.source)
-        let type = settings["type"]?.string ?? (scores != nil ? "Unigram" : merges != nil ? "BPE" : "WordPiece")
+        let type =
+            settings["type"]?.string ?? (scores != nil ? "Unigram" : merges != nil ? "BPE" : "WordPiece")
         switch type {
         case "WordPiece":
             return try WordPiece(
-                vocabulary, unknownToken: settings["unk_token"] == nil ? "[UNK]" : try reader.string("unk_token"),
+                vocabulary,
+                unknownToken: settings["unk_token"] == nil ? "[UNK]" : try reader.string("unk_token"),
                 prefix: settings["continuing_subword_prefix"] == nil
                     ? "##" : try reader.string("continuing_subword_prefix"),
                 longestWord: try reader.size("max_input_chars_per_word", missing: 100))
@@ -62,7 +64,9 @@ struct ModelReader {
         try cursor.beginObject()
         var next: Int32 = 0
         while let isNew = try cursor.withNextKeyBytes({ try vocabulary.insert($0, id: next) }) {
-            guard isNew else { throw cursor.failure("a token appears twice, for the second time before this") }
+            guard isNew else {
+                throw cursor.failure("a token appears twice, for the second time before this")
+            }
             guard let id = Int32(exactly: try cursor.integer()), id >= 0 else {
                 throw cursor.failure("the id of a token is out of range")
             }
@@ -106,7 +110,8 @@ struct ModelReader {
         settings.fusesUnknown = try reader.flag("fuse_unk", missing: false)
         settings.fallsBackToBytes = try reader.flag("byte_fallback", missing: false)
         settings.takesWholePieces = try reader.flag("ignore_merges", missing: false)
-        var merges = MergeReader(vocabulary, prefix: settings.prefix, expected: vocabulary.count, source: reader.source)
+        var merges = MergeReader(
+            vocabulary, prefix: settings.prefix, expected: vocabulary.count, source: reader.source)
         if var cursor = self.merges { try Self.readMerges(&cursor, &merges) }
         return BPE(vocabulary, merges: merges.table, settings)
     }
@@ -147,7 +152,8 @@ struct ScoredPieces {
         try text.withUnsafeBufferPointer { text in
             for id in ends.indices.reversed() {
                 let start = id == 0 ? 0 : ends[id - 1]
-                _ = try vocabulary.insert(UnsafeBufferPointer(rebasing: text[start..<ends[id]]), id: Int32(id))
+                _ = try vocabulary.insert(
+                    UnsafeBufferPointer(rebasing: text[start..<ends[id]]), id: Int32(id))
             }
         }
         try vocabulary.finish(source: source)
@@ -175,10 +181,12 @@ struct MergeReader {
     /// Adds a merge written as two tokens with a space between.
     mutating func add(_ line: UnsafeBufferPointer<UInt8>) throws {
         guard let space = line.firstIndex(of: 0x20), !line[(space + 1)...].contains(0x20) else {
-            throw failure("\(JSON.quoted(String(decoding: line.prefix(80), as: UTF8.self))) is not two tokens")
+            throw failure(
+                "\(JSON.quoted(String(decoding: line.prefix(80), as: UTF8.self))) is not two tokens")
         }
         try add(
-            UnsafeBufferPointer(rebasing: line[..<space]), UnsafeBufferPointer(rebasing: line[(space + 1)...]))
+            UnsafeBufferPointer(rebasing: line[..<space]), UnsafeBufferPointer(rebasing: line[(space + 1)...])
+        )
     }
 
     /// Adds a merge of two tokens; what they become must be a token too.
@@ -214,7 +222,9 @@ struct MergeReader {
     /// The merges that a vocabulary of SentencePiece implies: every token that is two others. `order` gives the
     /// places of tokens, the earliest merged first; of one token's merges that with the shorter left part comes
     /// first.
-    static func implied(by vocabulary: Vocabulary, order: [Int], skipping isSkipped: (Int) -> Bool) -> MergeTable {
+    static func implied(by vocabulary: Vocabulary, order: [Int], skipping isSkipped: (Int) -> Bool)
+        -> MergeTable
+    {
         var table = MergeTable(expected: vocabulary.count * 2)
         var rank: UInt32 = 0
         for id in order where !isSkipped(id) {
