@@ -182,7 +182,7 @@ public struct JSONCursor {
     /// Steps over the next value, whatever it is, checking its syntax.
     public mutating func skipValue() throws {
         switch try peek() {
-        case .string: _ = try string()
+        case .string: try withStringBytes { _ in }
         case .number: _ = try numberText()
         case .bool: _ = try bool()
         case .null: if !null() { throw unexpected("null") }
