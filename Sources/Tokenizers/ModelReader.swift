@@ -168,6 +168,8 @@ struct MergeReader {
     private let source: String
     private(set) var table: MergeTable
     private var rank: UInt32 = 0
+    /// See ``find(_:)``; 2^13 places.
+    private var recent = [(key: UInt64, id: Int32)](repeating: (.max, -1), count: 1 << 13)
     /// The number that the next new token is likely to have: merges mostly stand in the order of the vocabulary.
     private var guess = 0
 
@@ -204,11 +206,24 @@ struct MergeReader {
             merged = vocabulary.id(number: number)
         }
         guess += 1
-        guard let first = vocabulary.id(for: left) else { throw unknown(Array(left)) }
-        guard let second = vocabulary.id(for: right) else { throw unknown(Array(right)) }
+        guard let first = find(left) else { throw unknown(Array(left)) }
+        guard let second = find(right) else { throw unknown(Array(right)) }
         table.insert(first, second, rank: rank, id: merged)
         rank += 1
         guard rank < UInt32(Int32.max) else { throw failure("there are too many") }
+    }
+
+    /// The id of a token. A few short tokens make up most merges, so those found last are kept at hand: a token of
+    /// at most seven bytes and its length are one number.
+    private mutating func find(_ token: UnsafeBufferPointer<UInt8>) -> Int32? {
+        guard token.count <= 7 else { return vocabulary.id(for: token) }
+        var key = UInt64(token.count) << 56
+        for (index, byte) in token.enumerated() { key |= UInt64(byte) << UInt64(8 * index) }
+        let place = Int((key &* 0x9e37_79b9_7f4a_7c15) >> 51)
+        if recent[place].key == key { return recent[place].id }
+        guard let id = vocabulary.id(for: token) else { return nil }
+        recent[place] = (key, id)
+        return id
     }
 
     private func unknown(_ token: [UInt8]) -> VQAError {

@@ -28,7 +28,7 @@ import Tokenizers
             (#""vocab":{"a":0},"merges":["a"]"#, "not two tokens"),
             (#""vocab":{"a":0},"merges":["a a a"]"#, "not two tokens"),
             (#""vocab":{"a":0},"merges":[["a"]]"#, "only one"),
-            (#""vocab":{"a":0},"merges":[["a","a","a"]]"#, "more than two"),
+            (#""vocab":{"a":0,"aa":1},"merges":[["a","a","a"]]"#, "more than two"),
             (#""vocab":{"a":0},"merges":{}"#, "array"),
             (#""vocab":{"a":-1},"merges":[]"#, "out of range"),
             (#""vocab":{"a":0},"dropout":0.1,"merges":[]"#, "chance"),
