@@ -120,7 +120,9 @@ public struct JSONCursor {
         let start = offset + 1
         var i = start
         var all: UInt8 = 0
-        while i < bytes.count, bytes[i] != UInt8(ascii: "\""), bytes[i] != UInt8(ascii: "\\"), bytes[i] >= 0x20 {
+        while i < bytes.count, bytes[i] != UInt8(ascii: "\""), bytes[i] != UInt8(ascii: "\\"),
+            bytes[i] >= 0x20
+        {
             all |= bytes[i]
             i += 1
         }
@@ -180,7 +182,7 @@ public struct JSONCursor {
     /// Steps over the next value, whatever it is, checking its syntax.
     public mutating func skipValue() throws {
         switch try peek() {
-        case .string: _ = try string()
+        case .string: try withStringBytes { _ in }
         case .number: _ = try numberText()
         case .bool: _ = try bool()
         case .null: if !null() { throw unexpected("null") }

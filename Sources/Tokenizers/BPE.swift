@@ -103,7 +103,9 @@ struct BPE: TokenModel {
         cache.insert(word, hash, tokens[first...], at: piece.lowerBound)
     }
 
-    private func merge(_ piece: UnsafeBufferPointer<UInt8>, _ isByteLevel: Bool, _ word: inout MergingWord) throws {
+    private func merge(_ piece: UnsafeBufferPointer<UInt8>, _ isByteLevel: Bool, _ word: inout MergingWord)
+        throws
+    {
         word.removeAll()
         if settings.takesWholePieces, let id = wholeID(piece, isByteLevel) {
             word.append(id, length: piece.count)
@@ -138,7 +140,9 @@ struct BPE: TokenModel {
         word.merge(merges)
     }
 
-    private func flush(_ unknown: inout Int, _ piece: UnsafeBufferPointer<UInt8>, _ word: inout MergingWord) throws {
+    private func flush(_ unknown: inout Int, _ piece: UnsafeBufferPointer<UInt8>, _ word: inout MergingWord)
+        throws
+    {
         guard unknown > 0 else { return }
         guard let unknownID else { throw unknownFailure(piece[...]) }
         word.append(unknownID, length: unknown)

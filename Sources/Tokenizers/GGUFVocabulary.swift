@@ -69,7 +69,8 @@ extension GGUFVocabulary {
             throw failure("it has \(tokens.count) tokens and \(count) \(name)", source)
         }
         guard scores.allSatisfy(\.isFinite) else { throw failure("a score is not a number", source) }
-        for id in [beginningID, endID, paddingID, unknownID].compactMap(\.self) where !tokens.indices.contains(id) {
+        for id in [beginningID, endID, paddingID, unknownID].compactMap(\.self)
+        where !tokens.indices.contains(id) {
             throw failure("the special token \(id) is not one of its \(tokens.count) tokens", source)
         }
     }
@@ -80,7 +81,8 @@ extension GGUFVocabulary {
     fileprivate func configuration() -> TokenizerConfiguration {
         var named: [String: AddedToken] = [:]
         for (key, id) in [
-            ("bos_token", beginningID), ("eos_token", endID), ("pad_token", paddingID), ("unk_token", unknownID),
+            ("bos_token", beginningID), ("eos_token", endID), ("pad_token", paddingID),
+            ("unk_token", unknownID),
         ] {
             if let id { named[key] = AddedToken(tokens[id], isSpecial: true) }
         }
@@ -98,7 +100,9 @@ extension GGUFVocabulary {
             .split(TokenizerLayout.qwen2Pattern, composes: pre != "stablelm2")
         case "llama3", "llama-v3", "llama-bpe", "falcon3", "pixtral", "dbrx", "smaug-bpe", "lfm2":
             .split(TokenizerLayout.llama3Pattern, composes: false)
-        default: throw failure("this tokenizer needs the pre-tokenizer \(JSON.quoted(pre)), which is not read yet", source)
+        default:
+            throw failure(
+                "this tokenizer needs the pre-tokenizer \(JSON.quoted(pre)), which is not read yet", source)
         }
     }
 }
@@ -115,7 +119,8 @@ extension TokenizerParts {
         }
         if gguf.model != "bert" {
             let end = gguf.addsEnd ?? (gguf.model == "t5") ? gguf.special(gguf.endID) : nil
-            postProcessor = .around(gguf.addsBeginning ?? (gguf.model == "llama") ? gguf.special(gguf.beginningID) : nil, end)
+            postProcessor = .around(
+                gguf.addsBeginning ?? (gguf.model == "llama") ? gguf.special(gguf.beginningID) : nil, end)
             if gguf.model == "t5", let end, gguf.addsBeginning != true { postProcessor = .ended(by: end) }
         }
         for (id, token) in gguf.tokens.enumerated() where gguf.isOf(3, id) && !token.isEmpty {
@@ -159,11 +164,13 @@ extension TokenizerParts {
             try merge.withUTF8 { try merges.add($0) }
         }
         // Without merges, tokens of a higher score are merged first.
-        let table = gguf.merges.isEmpty
+        let table =
+            gguf.merges.isEmpty
             ? MergeReader.implied(by: vocabulary, scores: gguf.scores.map(Double.init)) : merges.table
         model = BPE(
             vocabulary, merges: table,
-            BPE.Settings(unknownToken: unknown.map { gguf.tokens[$0] }, fusesUnknown: true, fallsBackToBytes: true))
+            BPE.Settings(
+                unknownToken: unknown.map { gguf.tokens[$0] }, fusesUnknown: true, fallsBackToBytes: true))
         let prefix: Metaspace.Prefix = gguf.prefixesSpace ?? true ? .first : .never
         try TokenizerLayout.llama(prefix: prefix, isLegacy: false).apply(to: &self, source: source)
     }
@@ -183,7 +190,8 @@ extension TokenizerParts {
         let mark = "\u{2581}"
         let tokens = gguf.tokens.enumerated().map { id, token in
             if token.hasPrefix(mark) { return String(token.unicodeScalars.dropFirst()) }
-            let isSpecial = gguf.isOf(3, id) || gguf.isOf(2, id) || token.hasPrefix("[") && token.hasSuffix("]")
+            let isSpecial =
+                gguf.isOf(3, id) || gguf.isOf(2, id) || token.hasPrefix("[") && token.hasSuffix("]")
             return isSpecial ? token : "##" + token
         }
         let vocabulary = try Self.vocabulary(tokens, source: source)

@@ -36,11 +36,13 @@ struct ModelReader {
         guard let vocabulary else { throw cursor.failure("the model has no \"vocab\"") }
         let reader = ComponentReader(
             .object(settings.map { JSON.Member($0, $1) }), "model", source: cursor.source)
-        let type = settings["type"]?.string ?? (scores != nil ? "Unigram" : merges != nil ? "BPE" : "WordPiece")
+        let type =
+            settings["type"]?.string ?? (scores != nil ? "Unigram" : merges != nil ? "BPE" : "WordPiece")
         switch type {
         case "WordPiece":
             return try WordPiece(
-                vocabulary, unknownToken: settings["unk_token"] == nil ? "[UNK]" : try reader.string("unk_token"),
+                vocabulary,
+                unknownToken: settings["unk_token"] == nil ? "[UNK]" : try reader.string("unk_token"),
                 prefix: settings["continuing_subword_prefix"] == nil
                     ? "##" : try reader.string("continuing_subword_prefix"),
                 longestWord: try reader.size("max_input_chars_per_word", missing: 100))
@@ -62,7 +64,9 @@ struct ModelReader {
         try cursor.beginObject()
         var next: Int32 = 0
         while let isNew = try cursor.withNextKeyBytes({ try vocabulary.insert($0, id: next) }) {
-            guard isNew else { throw cursor.failure("a token appears twice, for the second time before this") }
+            guard isNew else {
+                throw cursor.failure("a token appears twice, for the second time before this")
+            }
             guard let id = Int32(exactly: try cursor.integer()), id >= 0 else {
                 throw cursor.failure("the id of a token is out of range")
             }
@@ -106,7 +110,8 @@ struct ModelReader {
         settings.fusesUnknown = try reader.flag("fuse_unk", missing: false)
         settings.fallsBackToBytes = try reader.flag("byte_fallback", missing: false)
         settings.takesWholePieces = try reader.flag("ignore_merges", missing: false)
-        var merges = MergeReader(vocabulary, prefix: settings.prefix, expected: vocabulary.count, source: reader.source)
+        var merges = MergeReader(
+            vocabulary, prefix: settings.prefix, expected: vocabulary.count, source: reader.source)
         if var cursor = self.merges { try Self.readMerges(&cursor, &merges) }
         return BPE(vocabulary, merges: merges.table, settings)
     }
@@ -147,7 +152,8 @@ struct ScoredPieces {
         try text.withUnsafeBufferPointer { text in
             for id in ends.indices.reversed() {
                 let start = id == 0 ? 0 : ends[id - 1]
-                _ = try vocabulary.insert(UnsafeBufferPointer(rebasing: text[start..<ends[id]]), id: Int32(id))
+                _ = try vocabulary.insert(
+                    UnsafeBufferPointer(rebasing: text[start..<ends[id]]), id: Int32(id))
             }
         }
         try vocabulary.finish(source: source)
@@ -162,6 +168,8 @@ struct MergeReader {
     private let source: String
     private(set) var table: MergeTable
     private var rank: UInt32 = 0
+    /// See ``find(_:)``; 2^13 places.
+    private var recent = [(key: UInt64, id: Int32)](repeating: (.max, -1), count: 1 << 13)
     /// The number that the next new token is likely to have: merges mostly stand in the order of the vocabulary.
     private var guess = 0
 
@@ -175,10 +183,12 @@ struct MergeReader {
     /// Adds a merge written as two tokens with a space between.
     mutating func add(_ line: UnsafeBufferPointer<UInt8>) throws {
         guard let space = line.firstIndex(of: 0x20), !line[(space + 1)...].contains(0x20) else {
-            throw failure("\(JSON.quoted(String(decoding: line.prefix(80), as: UTF8.self))) is not two tokens")
+            throw failure(
+                "\(JSON.quoted(String(decoding: line.prefix(80), as: UTF8.self))) is not two tokens")
         }
         try add(
-            UnsafeBufferPointer(rebasing: line[..<space]), UnsafeBufferPointer(rebasing: line[(space + 1)...]))
+            UnsafeBufferPointer(rebasing: line[..<space]), UnsafeBufferPointer(rebasing: line[(space + 1)...])
+        )
     }
 
     /// Adds a merge of two tokens; what they become must be a token too.
@@ -196,11 +206,24 @@ struct MergeReader {
             merged = vocabulary.id(number: number)
         }
         guess += 1
-        guard let first = vocabulary.id(for: left) else { throw unknown(Array(left)) }
-        guard let second = vocabulary.id(for: right) else { throw unknown(Array(right)) }
+        guard let first = find(left) else { throw unknown(Array(left)) }
+        guard let second = find(right) else { throw unknown(Array(right)) }
         table.insert(first, second, rank: rank, id: merged)
         rank += 1
         guard rank < UInt32(Int32.max) else { throw failure("there are too many") }
+    }
+
+    /// The id of a token. A few short tokens make up most merges, so those found last are kept at hand: a token of
+    /// at most seven bytes and its length are one number.
+    private mutating func find(_ token: UnsafeBufferPointer<UInt8>) -> Int32? {
+        guard token.count <= 7 else { return vocabulary.id(for: token) }
+        var key = UInt64(token.count) << 56
+        for (index, byte) in token.enumerated() { key |= UInt64(byte) << UInt64(8 * index) }
+        let place = Int((key &* 0x9e37_79b9_7f4a_7c15) >> 51)
+        if recent[place].key == key { return recent[place].id }
+        guard let id = vocabulary.id(for: token) else { return nil }
+        recent[place] = (key, id)
+        return id
     }
 
     private func unknown(_ token: [UInt8]) -> VQAError {
@@ -214,7 +237,9 @@ struct MergeReader {
     /// The merges that a vocabulary of SentencePiece implies: every token that is two others. `order` gives the
     /// places of tokens, the earliest merged first; of one token's merges that with the shorter left part comes
     /// first.
-    static func implied(by vocabulary: Vocabulary, order: [Int], skipping isSkipped: (Int) -> Bool) -> MergeTable {
+    static func implied(by vocabulary: Vocabulary, order: [Int], skipping isSkipped: (Int) -> Bool)
+        -> MergeTable
+    {
         var table = MergeTable(expected: vocabulary.count * 2)
         var rank: UInt32 = 0
         for id in order where !isSkipped(id) {

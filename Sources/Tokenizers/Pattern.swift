@@ -25,7 +25,8 @@ struct Pattern: Sendable, Equatable {
     ///
     /// - Throws: `VQAError` when the expression takes more than time in proportion to the text.
     func forEachSpan(
-        in text: UnsafeBufferPointer<UInt8>, _ range: Range<Int>, _ body: (Range<Int>, _ isMatch: Bool) -> Void
+        in text: UnsafeBufferPointer<UInt8>, _ range: Range<Int>,
+        _ body: (Range<Int>, _ isMatch: Bool) -> Void
     ) throws {
         var done = range.lowerBound
         var start = range.lowerBound

@@ -130,7 +130,8 @@ struct PatternParser {
         var choices: [PatternNode] = []
         repeat {
             var sequence: [PatternNode] = []
-            while let scalar = next, scalar != UInt32(UInt8(ascii: "|")), scalar != UInt32(UInt8(ascii: ")")) {
+            while let scalar = next, scalar != UInt32(UInt8(ascii: "|")), scalar != UInt32(UInt8(ascii: ")"))
+            {
                 let atom = try atom(ignoringCase)
                 sequence.append(try quantified(atom))
             }
@@ -275,7 +276,8 @@ struct PatternParser {
         default:
             let isASCIIWord = Unicode.Scalar(scalar)?.properties.isAlphabetic ?? true
             guard !isASCIIWord, !(0x30...0x39).contains(scalar) else {
-                throw failure("this escape is not supported: \\\(Unicode.Scalar(scalar).map(String.init) ?? "")")
+                throw failure(
+                    "this escape is not supported: \\\(Unicode.Scalar(scalar).map(String.init) ?? "")")
             }
             return ScalarSet(scalar, scalar)
         }

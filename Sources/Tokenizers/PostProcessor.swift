@@ -145,11 +145,14 @@ struct OffsetTrimming: Sendable, Equatable {
             scalar.value == 0x120 || ScalarClasses.shared[scalar.value].contains(.whiteSpace)
         }
         let scalars = token.unicodeScalars
-        guard let first = scalars.first, let last = scalars.last, isSpace(first) || isSpace(last) else { return }
+        guard let first = scalars.first, let last = scalars.last, isSpace(first) || isSpace(last) else {
+            return
+        }
         var leading = UInt32(scalars.prefix(while: isSpace).count)
         let trailing = UInt32(scalars.reversed().prefix(while: isSpace).count)
         if leading > 0 {
-            if prefixesSpace, isFirst || placed.start == 0 { leading -= 1 }
+            // Of several spaces none was put there.
+            if prefixesSpace, leading == 1, isFirst || placed.start == 0 { leading = 0 }
             placed.start = min(placed.start + leading, placed.end)
         }
         if trailing > 0, placed.end >= trailing { placed.end = max(placed.end - trailing, placed.start) }

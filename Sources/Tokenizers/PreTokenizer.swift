@@ -85,7 +85,8 @@ struct Metaspace: Sendable, Equatable {
                 }
                 for i in piece {
                     let origin = old.alignment(at: i)
-                    if bytes[i] != 0x20, bytes[i] != replacement[0] || !bytes[i...].starts(with: replacement) {
+                    if bytes[i] != 0x20, bytes[i] != replacement[0] || !bytes[i...].starts(with: replacement)
+                    {
                         builder.append(byte: bytes[i], origin)
                         continue
                     }

@@ -73,7 +73,9 @@ struct SentencePieceModel {
         guard String(validating: text, as: UTF8.self) != nil else {
             throw reader.failure("the token \(kinds.count) is not UTF-8")
         }
-        guard score.isFinite else { throw reader.failure("the score of token \(kinds.count) is not a number") }
+        guard score.isFinite else {
+            throw reader.failure("the score of token \(kinds.count) is not a number")
+        }
         pieces.append(text)
         pieces.scores.append(Double(score))
         kinds.append(kind)

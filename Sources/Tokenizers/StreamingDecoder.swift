@@ -10,6 +10,9 @@
 /// print(try stream.finish())
 /// ```
 public struct StreamingDecoder: Sendable {
+    /// Ids that may wait for the end of a character, which has at most four bytes.
+    private static let mostPending = 32
+
     private let tokenizer: Tokenizer
     private let skipsSpecialTokens: Bool
     /// The ids whose text was given last, which what follows may depend on, and the new ones.
@@ -30,8 +33,10 @@ public struct StreamingDecoder: Sendable {
     public mutating func append(_ id: Int) throws -> String {
         ids.append(id)
         let text = Array(try tokenizer.decode(ids, skipSpecialTokens: skipsSpecialTokens).utf8)
-        // U+FFFD at the end: bytes are missing.
-        if text.count <= given.count || text.suffix(3).elementsEqual([0xEF, 0xBF, 0xBD]) { return "" }
+        guard text.count > given.count else { return "" }
+        // U+FFFD at the end: bytes are missing. They do not come when they have not for so long.
+        let mayGoOn = ids.count - givenCount < Self.mostPending
+        if mayGoOn, text.suffix(3).elementsEqual([0xEF, 0xBF, 0xBD]) { return "" }
         return try give(text)
     }
 

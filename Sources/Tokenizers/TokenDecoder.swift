@@ -28,7 +28,9 @@ struct TokenDecoder: Sendable, Equatable {
 
     /// The text of these tokens.
     func decode(_ tokens: [[UInt8]]) throws -> String {
-        guard let steps else { return String(decoding: Array(tokens.joined(separator: [0x20])), as: UTF8.self) }
+        guard let steps else {
+            return String(decoding: Array(tokens.joined(separator: [0x20])), as: UTF8.self)
+        }
         var texts = tokens
         for step in steps { try step.apply(to: &texts) }
         return String(decoding: Array(texts.joined()), as: UTF8.self)
@@ -96,7 +98,8 @@ extension TokenDecoder.Step {
             texts = [repaired(bytes)]
         case .metaspace(let replacement, let dropsFirst):
             for index in texts.indices {
-                texts[index] = replacing(replacement, in: texts[index], with: index == 0 && dropsFirst ? [] : [0x20])
+                texts[index] = replacing(
+                    replacement, in: texts[index], with: index == 0 && dropsFirst ? [] : [0x20])
             }
         case .byteFallback: texts = Self.joinBytes(texts)
         case .fuse: texts = [Array(texts.joined())]
@@ -116,7 +119,8 @@ extension TokenDecoder.Step {
             }
         case .suffix(let suffix):
             for index in texts.indices {
-                texts[index] = replacing(suffix, in: texts[index], with: index == texts.count - 1 ? [] : [0x20])
+                texts[index] = replacing(
+                    suffix, in: texts[index], with: index == texts.count - 1 ? [] : [0x20])
             }
         }
     }
@@ -161,7 +165,9 @@ extension TokenDecoder.Step {
 
     /// The byte of a token such as `<0x0A>`. The reference takes a plus sign for a digit too.
     private static func byteValue(_ text: [UInt8]) -> UInt8? {
-        guard text.count == 6, text.starts(with: Array("<0x".utf8)), text[5] == UInt8(ascii: ">") else { return nil }
+        guard text.count == 6, text.starts(with: Array("<0x".utf8)), text[5] == UInt8(ascii: ">") else {
+            return nil
+        }
         func digit(_ byte: UInt8) -> UInt8? {
             Character(UnicodeScalar(byte)).hexDigitValue.map { UInt8(truncatingIfNeeded: $0) }
         }

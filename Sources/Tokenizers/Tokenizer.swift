@@ -19,6 +19,8 @@ public struct Tokenizer: Sendable {
     let decoder: TokenDecoder
     /// `clean_up_tokenization_spaces` of tokenizer_config.json, which the reference ignores for byte pairs.
     private let cleansDecodedText: Bool
+    /// See ``Prefixing/slow``.
+    let stripsContinuations: Bool
     /// CLIP's mark of the end of a word, which becomes a space in decoded text.
     private let endOfWord: [UInt8]?
     private(set) var added = AddedTokens()
@@ -34,13 +36,32 @@ public struct Tokenizer: Sendable {
     /// ``encode(_:pair:addSpecialTokens:truncation:padding:)``.
     public let padding: Padding?
 
+    /// Where the tokenizers of LLaMA models put a space before text.
+    public enum Prefixing: Sendable, Equatable {
+        /// As tokenizer.json, or `legacy` of tokenizer_config.json, says.
+        case asFilesSay
+        /// As the Python tokenizer of transformers 4.31 does with `legacy: false`, which LLaVA models were trained
+        /// with: text after a special token is read with a space before it; when it did not begin with one itself,
+        /// the first token then loses it. Needs tokenizer.model.
+        case slow
+    }
+
     /// Reads a tokenizer.
     ///
     /// - Parameter path: a tokenizer.json, a SentencePiece model (`.model`), or a folder with one of them, or with
     ///   vocab.json and merges.txt, or vocab.txt; and, if there are any, tokenizer_config.json,
     ///   special_tokens_map.json and added_tokens.json.
+    /// - Parameter prefixing: where LLaMA's tokenizers put a space.
     /// - Throws: `VQAError` when a file is missing, damaged, or asks for something that is not read.
-    public init(contentsOf path: String) throws {
+    public init(contentsOf path: String, prefixing: Prefixing = .asFilesSay) throws {
+        if prefixing == .slow {
+            let isFolder = isFolder(path)
+            let configuration = isFolder ? try TokenizerConfiguration(folder: path) : TokenizerConfiguration()
+            let model = isFolder ? "\(path)/tokenizer.model" : path
+            try self.init(
+                TokenizerParts(slowSentencePiece: model, configuration), configuration)
+            return
+        }
         guard isFolder(path) else {
             if path.hasSuffix(".model") {
                 try self.init(
@@ -61,7 +82,9 @@ public struct Tokenizer: Sendable {
             try self.init(TokenizerParts(vocabularyText: "\(path)/vocab.txt", configuration), configuration)
         } else {
             throw VQAError(
-                "cannot read the tokenizer", at: path, because: "it has no tokenizer.json, vocab.json with merges.txt, tokenizer.model, spiece.model, spm.model or vocab.txt",
+                "cannot read the tokenizer", at: path,
+                because:
+                    "it has no tokenizer.json, vocab.json with merges.txt, tokenizer.model, spiece.model, spm.model or vocab.txt",
                 remedy: "point to the folder of the model")
         }
     }
@@ -84,6 +107,7 @@ public struct Tokenizer: Sendable {
         padding = parts.padding
         maximumLength = configuration.maximumLength
         cleansDecodedText = configuration.cleansDecodedText && !(parts.model is BPE)
+        stripsContinuations = parts.stripsContinuations
         endOfWord = parts.endOfWord ?? (configuration.className.hasPrefix("CLIP") ? Array("</w>".utf8) : nil)
         var tokens = parts.added
         var known = Set(tokens.map { Array($0.content.utf8) })

@@ -155,11 +155,32 @@ extension Tokenizer {
                     let span = Alignment(start: scalars, end: end)
                     result.appendAdded(id: id, span, spelling: spelling(stretch, id))
                 } else {
+                    let first = result.tokens.count
                     try tokenizeStretch(stretch, base: scalars, &result)
+                    if stripsContinuations, scalars > 0, stretch.first != 0x20 {
+                        stripPrefix(ofTokenAt: first, &result)
+                    }
                 }
                 scalars = end
             }
             return result
+        }
+    }
+
+    /// Takes the space off a token: what is left is another token, or none.
+    private func stripPrefix(ofTokenAt index: Int, _ result: inout TokenizedText) {
+        let mark = "\u{2581}".unicodeScalars
+        guard result.tokens.indices.contains(index),
+            let text = model.vocabulary.token(for: Int(result.tokens[index].id))?.unicodeScalars,
+            text.starts(with: mark)
+        else { return }
+        let rest = String(text.dropFirst(mark.count))
+        if rest.isEmpty {
+            result.tokens.remove(at: index)
+        } else if let id = model.vocabulary.id(for: rest)
+            ?? model.unknownToken.flatMap(model.vocabulary.id(for:))
+        {
+            result.tokens[index].id = id
         }
     }
 
@@ -212,7 +233,8 @@ extension Tokenizer {
         result.pieces.ends.removeAll(keepingCapacity: true)
         let spelledID = model.spelledID
         try split.text.bytes.withUnsafeBufferPointer { bytes in
-            try model.tokenize(bytes, pieces: split.pieces, isByteLevel: split.isByteLevel, into: &result.pieces)
+            try model.tokenize(
+                bytes, pieces: split.pieces, isByteLevel: split.isByteLevel, into: &result.pieces)
             var index = 0
             for end in result.pieces.ends {
                 while index < end {

@@ -10,6 +10,8 @@ struct TokenizerParts {
     var added: [AddedToken] = []
     var truncation: Truncation?
     var padding: Padding?
+    /// See ``Tokenizer/Prefixing/slow``.
+    var stripsContinuations = false
     /// The mark of the end of a word that stays in decoded text, of CLIP; it becomes a space.
     var endOfWord: [UInt8]?
 

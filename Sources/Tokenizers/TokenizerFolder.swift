@@ -30,8 +30,11 @@ extension TokenizerParts {
         model = try Self.bytePairs(vocabulary, settings, mergesText: "\(folder)/merges.txt")
         let prefixesSpace = configuration.prefixesSpace ?? false
         let layout: TokenizerLayout =
-            isCLIP ? .clip : isQwen ? .split(TokenizerLayout.qwen2Pattern, composes: true)
-            : .gpt2(prefixesSpace: prefixesSpace)
+            isCLIP
+            ? .clip
+            : isQwen
+                ? .split(TokenizerLayout.qwen2Pattern, composes: true)
+                : .gpt2(prefixesSpace: prefixesSpace)
         try layout.apply(to: &self, source: path)
         let usual = "<|endoftext|>"
         let roles: [(key: String, usual: String)] =
@@ -60,11 +63,13 @@ extension TokenizerParts {
         _ vocabulary: Vocabulary, _ settings: BPE.Settings, mergesText path: String
     ) throws -> BPE {
         let file = try MappedFile(path)
-        var merges = MergeReader(vocabulary, prefix: settings.prefix, expected: vocabulary.count, source: path)
+        var merges = MergeReader(
+            vocabulary, prefix: settings.prefix, expected: vocabulary.count, source: path)
         try withExtendedLifetime(file) {
             let bytes = file.bytes.bindMemory(to: UInt8.self)
             guard String(validating: bytes, as: UTF8.self) != nil else {
-                throw VQAError("cannot read the merges of the tokenizer", at: path, because: "it is not UTF-8")
+                throw VQAError(
+                    "cannot read the merges of the tokenizer", at: path, because: "it is not UTF-8")
             }
             var start = 0
             while start < bytes.count {
@@ -79,7 +84,8 @@ extension TokenizerParts {
         return BPE(vocabulary, merges: merges.table, settings)
     }
 
-    private static func token(_ text: String, _ vocabulary: Vocabulary, _ path: String) throws -> SpecialToken {
+    private static func token(_ text: String, _ vocabulary: Vocabulary, _ path: String) throws -> SpecialToken
+    {
         guard let id = vocabulary.id(for: text) else {
             throw VQAError(
                 "cannot read the vocabulary", at: path, because: "it lacks the token \(JSON.quoted(text))",
@@ -133,13 +139,27 @@ extension TokenizerParts {
         try setPostProcessor(spm, configuration, vocabulary, path, isDeberta: isDeberta)
     }
 
+    /// Reads a LLaMA model as ``Tokenizer/Prefixing/slow`` says.
+    init(slowSentencePiece path: String, _ configuration: TokenizerConfiguration) throws {
+        try self.init(sentencePiece: path, configuration)
+        guard model is BPE else {
+            throw VQAError(
+                "cannot read the tokenizer", at: path,
+                because: "it is no byte-pair model, so it has no slow way with spaces")
+        }
+        try TokenizerLayout.llama(prefix: .always, isLegacy: true).apply(to: &self, source: path)
+        preTokenizer = nil
+        stripsContinuations = true
+    }
+
     private func layout(
         _ spm: SentencePieceModel, _ configuration: TokenizerConfiguration, isDeberta: Bool
     ) -> TokenizerLayout {
         switch spm.algorithm {
         case .bytePairs:
             let isLegacy = configuration.isLegacy ?? true
-            let prefix: Metaspace.Prefix = configuration.prefixesSpace == false ? .never : isLegacy ? .always : .first
+            let prefix: Metaspace.Prefix =
+                configuration.prefixesSpace == false ? .never : isLegacy ? .always : .first
             return .llama(prefix: prefix, isLegacy: isLegacy)
         case .unigram where isDeberta:
             return .deberta(
@@ -166,7 +186,8 @@ extension TokenizerParts {
             postProcessor = .around(
                 configuration.addsBeginning ?? true
                     ? try token("bos_token", vocabulary.token(for: spm.beginningID)) : nil,
-                configuration.addsEnd ?? false ? try token("eos_token", vocabulary.token(for: spm.endID)) : nil)
+                configuration.addsEnd ?? false
+                    ? try token("eos_token", vocabulary.token(for: spm.endID)) : nil)
         }
     }
 }

@@ -48,7 +48,8 @@ struct Unigram: TokenModel {
         }
         self.trie = trie
         let bytes = (0..<256).map { byte in
-            vocabulary.id(for: "<0x" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true) + ">") ?? -1
+            vocabulary.id(
+                for: "<0x" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true) + ">") ?? -1
         }
         fallbackIDs = fallsBackToBytes ? bytes : nil
     }
@@ -80,7 +81,8 @@ struct Unigram: TokenModel {
                     backward[backward.count - 1].start = piece.lowerBound + node.start
                 } else {
                     backward.append(
-                        PieceToken(id: node.id, start: piece.lowerBound + node.start, end: piece.lowerBound + end))
+                        PieceToken(
+                            id: node.id, start: piece.lowerBound + node.start, end: piece.lowerBound + end))
                 }
                 end = node.start
             }
@@ -95,7 +97,9 @@ struct Unigram: TokenModel {
         }
     }
 
-    private func findPaths(_ text: UnsafeBufferPointer<UInt8>, _ piece: Range<Int>, _ nodes: inout [Node]) throws {
+    private func findPaths(_ text: UnsafeBufferPointer<UInt8>, _ piece: Range<Int>, _ nodes: inout [Node])
+        throws
+    {
         nodes.removeAll(keepingCapacity: true)
         nodes.append(contentsOf: repeatElement(Node(), count: piece.count + 1))
         nodes[0].start = 0

@@ -202,8 +202,12 @@ struct Vocabulary: Sendable {
     }
 
     /// The UTF-8 of the token with this number, for as long as `body` runs.
-    func withBytes<Result>(number: Int, _ body: (UnsafeBufferPointer<UInt8>) throws -> Result) rethrows -> Result {
-        try text.withUnsafeBufferPointer { try body(UnsafeBufferPointer(rebasing: $0[range(number: number)])) }
+    func withBytes<Result>(number: Int, _ body: (UnsafeBufferPointer<UInt8>) throws -> Result) rethrows
+        -> Result
+    {
+        try text.withUnsafeBufferPointer {
+            try body(UnsafeBufferPointer(rebasing: $0[range(number: number)]))
+        }
     }
 
     /// The number of the token of an id.
@@ -213,7 +217,9 @@ struct Vocabulary: Sendable {
 
     /// Whether the token with this number is `first` followed by `second`. For guesses.
     @inline(__always)
-    func isToken(_ number: Int, _ first: UnsafeBufferPointer<UInt8>, _ second: UnsafeBufferPointer<UInt8>) -> Bool {
+    func isToken(_ number: Int, _ first: UnsafeBufferPointer<UInt8>, _ second: UnsafeBufferPointer<UInt8>)
+        -> Bool
+    {
         guard number < count else { return false }
         let range = self.range(number: number)
         guard range.count == first.count + second.count else { return false }

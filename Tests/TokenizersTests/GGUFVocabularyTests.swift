@@ -22,7 +22,9 @@ import Tokenizers
         }
     }
 
-    @Test("byte-level vocabularies split as their family does", arguments: ["gpt2", "qwen2", "smollm2", "llama3"])
+    @Test(
+        "byte-level vocabularies split as their family does",
+        arguments: ["gpt2", "qwen2", "smollm2", "llama3"])
     func byteLevel(kind: String) throws {
         let json = try JSON(contentsOf: "\(subwords)/\(kind)/tokenizer.json")
         let model = try #require(json["model"])

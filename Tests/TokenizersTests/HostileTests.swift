@@ -42,7 +42,8 @@ import Tokenizers
         Broken("one token twice", model(#""vocab":{"a":0,"a":1}"#), "twice"),
         Broken("fractional id", model(#""vocab":{"a":1.5}"#), "integer"),
         Broken("word limit", model(#""max_input_chars_per_word":1000000000,"vocab":{}"#), "max_input"),
-        Broken("another model", #"{"model":{"type":"WordLevel","vocab":{}}}"#, #"needs the model "WordLevel""#),
+        Broken(
+            "another model", #"{"model":{"type":"WordLevel","vocab":{}}}"#, #"needs the model "WordLevel""#),
         Broken(
             "a regular expression", file(#""pre_tokenizer":{"type":"Split","pattern":{"Regex":"(a*)*"}}"#),
             "match nothing"),

@@ -28,7 +28,7 @@ import Tokenizers
             (#""vocab":{"a":0},"merges":["a"]"#, "not two tokens"),
             (#""vocab":{"a":0},"merges":["a a a"]"#, "not two tokens"),
             (#""vocab":{"a":0},"merges":[["a"]]"#, "only one"),
-            (#""vocab":{"a":0},"merges":[["a","a","a"]]"#, "more than two"),
+            (#""vocab":{"a":0,"aa":1},"merges":[["a","a","a"]]"#, "more than two"),
             (#""vocab":{"a":0},"merges":{}"#, "array"),
             (#""vocab":{"a":-1},"merges":[]"#, "out of range"),
             (#""vocab":{"a":0},"dropout":0.1,"merges":[]"#, "chance"),
@@ -41,7 +41,8 @@ import Tokenizers
     func unigrams() throws {
         for (members, says) in [
             (#""vocab":[["a"]]"#, "score"), (#""vocab":[["a",0.0,1]]"#, "more"),
-            (#""vocab":[["a",0.0]],"unk_id":7"#, "not in the vocabulary"), (#""vocab":[[1,0.0]]"#, "a string"),
+            (#""vocab":[["a",0.0]],"unk_id":7"#, "not in the vocabulary"),
+            (#""vocab":[[1,0.0]]"#, "a string"),
             (#""vocab":{"a":0}"#, "scores"),
         ] {
             let text = #"{"model":{"type":"Unigram",\#(members)}}"#
@@ -65,16 +66,21 @@ import Tokenizers
         }
         let deep = String(repeating: "(", count: 100) + "a" + String(repeating: ")", count: 100)
         for (pattern, says) in [
-            ("a*", "match nothing"), ("(?<=a)b", "kind of group"), ("a++", "possessive"), (#"(a)\1"#, "escape"),
-            ("^a", "anchors"), ("[a", "ends too early"), ("(a", "no \")\""), ("a)", "no \"(\""), ("*a", "nothing before"),
-            ("a{1000000}", "count"), ("[b-a]", "out of order"), (#"\p{Klingon}"#, "Klingon"), (deep, "nested"),
+            ("a*", "match nothing"), ("(?<=a)b", "kind of group"), ("a++", "possessive"),
+            (#"(a)\1"#, "escape"),
+            ("^a", "anchors"), ("[a", "ends too early"), ("(a", "no \")\""), ("a)", "no \"(\""),
+            ("*a", "nothing before"),
+            ("a{1000000}", "count"), ("[b-a]", "out of order"), (#"\p{Klingon}"#, "Klingon"),
+            (deep, "nested"),
             ("(?!ab)c", "more than one"), ("[a&&b]", "intersection"), ("(?i:é)", "ASCII"),
             ("((((a{99}){99}){99}){99})", "steps"), (String(repeating: "a", count: 5000), "more than"),
             ("(.?){90}[ab](.?){90}c[de]", "table"), ("|a", "match nothing"), (#"\x{110000}"#, "hexadecimal"),
         ] {
             expectFailure(says) { _ = try tokenizer(pattern) }
         }
-        expectFailure("too long") { _ = try tokenizer("a+b").pieces(of: String(repeating: "a", count: 100_000)) }
+        expectFailure("too long") {
+            _ = try tokenizer("a+b").pieces(of: String(repeating: "a", count: 100_000))
+        }
     }
 
     @Test("a million equal characters are encoded in seconds, whatever the model")
@@ -113,12 +119,17 @@ import Tokenizers
         for _ in 0..<60 {
             var bytes = whole
             for _ in 0..<3 {
-                bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8.random(in: 0...255, using: &random)
+                bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8.random(
+                    in: 0...255, using: &random)
             }
-            if Bool.random(using: &random) { bytes.removeLast(Int.random(in: 0..<bytes.count, using: &random)) }
+            if Bool.random(using: &random) {
+                bytes.removeLast(Int.random(in: 0..<bytes.count, using: &random))
+            }
             try write(bytes)
             guard let tokenizer = try? Tokenizer(contentsOf: path) else { continue }
-            if let encoding = try? tokenizer.encode("What's é 你 </s>") { _ = try tokenizer.decode(encoding.ids) }
+            if let encoding = try? tokenizer.encode("What's é 你 </s>") {
+                _ = try tokenizer.decode(encoding.ids)
+            }
         }
     }
 

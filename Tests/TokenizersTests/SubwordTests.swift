@@ -7,11 +7,13 @@ let subwords = fixtures + "/subwords"
 
 @Suite("Subword tokenizers against the reference") struct SubwordTests {
     private static let kinds = [
-        "gpt2", "qwen2", "smollm2", "llama3", "gpt4o", "clip", "llama", "llama-first", "mistral", "t5", "deberta",
+        "gpt2", "qwen2", "smollm2", "llama3", "gpt4o", "clip", "llama", "llama-first", "mistral", "t5",
+        "deberta",
         "spm-llama", "spm-llama-first", "spm-t5", "spm-deberta",
     ]
 
-    @Test("texts have the tokens, offsets and words of the reference, and come back as there", arguments: kinds)
+    @Test(
+        "texts have the tokens, offsets and words of the reference, and come back as there", arguments: kinds)
     func texts(kind: String) throws {
         let tokenizer = try Tokenizer(contentsOf: "\(subwords)/\(kind)")
         let golden = try #require(try JSON(contentsOf: "\(subwords)/cases.json")[kind])
@@ -22,7 +24,8 @@ let subwords = fixtures + "/subwords"
             let encoding = try tokenizer.encode(text, pair: row["pair"]?.string)
             expectEqual(encoding, row, "\(kind) \(JSON.quoted(text))")
             expectEqual(try tokenizer.decode(encoding.ids), row["decoded"], text)
-            expectEqual(try tokenizer.decode(encoding.ids, skipSpecialTokens: false), row["decoded_all"], text)
+            expectEqual(
+                try tokenizer.decode(encoding.ids, skipSpecialTokens: false), row["decoded_all"], text)
         }
         for row in try #require(golden["decode"]?.array) {
             let ids = row["ids"]?.integers ?? []
@@ -48,6 +51,27 @@ let subwords = fixtures + "/subwords"
                 text += try stream.finish()
                 expectEqual(text, row[skips ? "decoded" : "decoded_all"], "\(kind) \(ids)")
             }
+        }
+    }
+
+    @Test("the slow way of LLaVA's tokenizer puts spaces where transformers 4.31 did")
+    func slowPrefixes() throws {
+        let path = "\(subwords)/spm-llama-first"
+        let slow = try Tokenizer(contentsOf: path, prefixing: .slow)
+        let plain = try Tokenizer(contentsOf: path)
+        // "▁what" loses its mark, which is not the same as "what" read without one.
+        let word = try slow.encode("what", addSpecialTokens: false)
+        let after = try slow.encode("</s>what", addSpecialTokens: false)
+        #expect(after.tokens.first == "</s>")
+        #expect(after.tokens.dropFirst().joined() == word.tokens.joined().dropFirst())
+        // A space of its own stays beside the one that is put there.
+        let spaced = try slow.encode("</s> what", addSpecialTokens: false)
+        #expect(spaced.tokens.joined() == "</s>\u{2581}\u{2581}what")
+        #expect(try plain.encode("</s> what", addSpecialTokens: false).tokens.joined() == "</s>\u{2581}what")
+        #expect(try slow.encode("what</s>").ids == plain.encode("what</s>").ids)
+        #expect(try slow.encode("</s></s>").ids.count == 3)
+        #expect(throws: VQAError.self) {
+            try Tokenizer(contentsOf: "\(subwords)/spm-t5/spiece.model", prefixing: .slow)
         }
     }
 
