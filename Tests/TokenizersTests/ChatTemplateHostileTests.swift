@@ -86,7 +86,7 @@ import Tokenizers
         Greedy("{{ " + repeated("1 if 1 else ", 5000) + "1 }}", "nested deeper"),
         Greedy("{{ " + repeated("x[", 5000) + "0" + repeated("]", 5000) + " }}", "nested deeper"),
         Greedy("{{ " + repeated("f(", 5000) + repeated(")", 5000) + " }}", "nested deeper"),
-        Greedy("{% for " + repeated("(", 5000) + "x", "nested deeper"),
+        Greedy("{% for " + repeated("(", 5000) + "x" + repeated(")", 5000) + " in x %}", "nested deeper"),
         Greedy("{{ 1 is " + repeated("eq(1) is ", 5000) + "}}", "expected"),
         Greedy(repeated("x", (1 << 20) + 1), "limit"),
         Greedy("{{ raise_exception('roles must\nalternate') }}", "roles must alternate"),
@@ -104,7 +104,7 @@ import Tokenizers
     ]
 
     @Test("what a template may use is bounded, and the error says by what", arguments: greedy.indices)
-    func greedy(index: Int) throws {
+    func bounded(index: Int) throws {
         let greedy = Self.greedy[index]
         let head = greedy.source.prefix(100)
         do {
@@ -168,10 +168,10 @@ import Tokenizers
         ]
         .map { Array($0.unicodeScalars) }
         var limits = ChatTemplate.Limits()
-        limits.steps = 20_000
+        limits.steps = 5000
         var (rendered, refused) = (0, 0)
         for (index, source) in sources.enumerated() {
-            for round in 0..<(index < 14 ? 60 : 4) {
+            for round in 0..<(index < 14 ? 20 : 1) {
                 var random = CounterRandom(seed: 5, epoch: round, sample: index, purpose: "mutation")
                 var text = Array(source.unicodeScalars)
                 for _ in 0...Int.random(in: 0..<3, using: &random) {
@@ -208,16 +208,13 @@ import Tokenizers
         let template = try ChatTemplate("{% for m in messages %}{{ m.role }}:{{ m.content }};{% endfor %}")
         #expect(throws: VQAError.self) { try template.render(messages: []) }
         #expect(throws: VQAError.self) { try template.render(messages: "text") }
-        #expect(try template.render(messages: [nil]) == ":;")
+        #expect(try template.render(messages: [.null]) == ":;")
         #expect(try template.render(messages: [1, "x", [], true]) == ":;:;:;:;")
-        #expect(try template.render(messages: [["role": nil, "content": [nil, 1.5]]]) == ":[None, 1.5];")
+        #expect(
+            try template.render(messages: [["role": .null, "content": [.null, 1.5]]]) == ":[None, 1.5];")
         var deep: JSON = 1
         for _ in 0..<500 { deep = [deep] }
         let error = #expect(throws: VQAError.self) { try template.render(messages: [["content": deep]]) }
         #expect(error?.description.contains("nested") == true)
     }
-}
-
-extension JSON: @retroactive ExpressibleByNilLiteral {
-    public init(nilLiteral: ()) { self = .null }
 }
