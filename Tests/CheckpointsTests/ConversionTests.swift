@@ -52,7 +52,8 @@ import Torch
     private func numbers() -> [Float] {
         var random = CounterRandom(seed: 3, sample: 0, purpose: "numbers")
         var numbers: [Float] = [
-            0, -0.0, .infinity, -.infinity, 65_504, 65_519, 6e-8, 2.9e-8, 3e-8, 6.1e-5, Float(bitPattern: 70_000),
+            0, -0.0, .infinity, -.infinity, 65_504, 65_519, 6e-8, 2.9e-8, 3e-8, 6.1e-5,
+            Float(bitPattern: 70_000),
         ]
         for exponent in 0x6500..<0x7800 {
             for low: UInt32 in [0, 0x0FFF, 0x1000, 0x1001, 0x3000, 0x7FFF, 0x8000, 0x8001] {
