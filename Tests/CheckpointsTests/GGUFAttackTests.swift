@@ -221,7 +221,8 @@ import Testing
     @Test func everyTruncationOfARealFileIsRefused() throws {
         let scratch = try Scratch()
         let whole = try readFile(fixture("gguf/types.gguf"), limit: 1 << 20)
-        let front = Set(0..<3000).union(stride(from: 3000, to: whole.count, by: 97)).union([whole.count - 1])
+        let front = Set(stride(from: 0, to: 3000, by: 5)).union(stride(from: 3000, to: whole.count, by: 197))
+            .union([whole.count - 1])
         // The writer pads the last tensor: without its padding the file is still whole.
         let file = try GGUFFile(opening: fixture("gguf/types.gguf"))
         let last = try #require(file.tensors.last)

@@ -20,7 +20,7 @@ import Torch
             Issue.record("the integer above 2^63 is lost")
             return
         }
-        #expect(large == 1 << 63 + 5)
+        #expect(large == 9_223_372_036_854_775_813)
         #expect(try metadata.double("value.float32") == Double(Float(0.1)))
         #expect(try metadata.double("value.float64") == 0.1)
         #expect(try metadata.double("value.int8") == -100)

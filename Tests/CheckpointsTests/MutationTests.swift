@@ -30,14 +30,14 @@ import Testing
         let original = try readFile(fixture(name), limit: 1 << 20)
         let front = try GGUFFile(opening: fixture(name)).frontPart
         var refused = 0
-        for round in 0..<1000 {
+        for round in 0..<500 {
             var random = CounterRandom(seed: 10, sample: round, purpose: name)
             var head = Array(original[..<front])
             for _ in 0..<Int.random(in: 1...3, using: &random) { mutate(&head, &random) }
             let path = try scratch.write(head + original[front...], as: "damaged")
             do { try readModel(path) } catch is VQAError { refused += 1 }
         }
-        #expect(refused > 400)
+        #expect(refused > 200)
     }
 
     /// Asks a GGUF file for all it can give.
