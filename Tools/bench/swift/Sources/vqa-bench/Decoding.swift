@@ -1,0 +1,165 @@
+import Torch
+
+/// Prints how fast weights are read: products with one row of input, steps of a decoder, and a prompt.
+func measureDecoding() throws {
+    print("kernels", try Engine.kernels(), "threads", try Engine.threads())
+    for (out, columns) in [(4_096, 4_096), (576, 576), (1_536, 576), (576, 1_536)] {
+        for kind in Weights.allCases { try measureProduct(out, columns, kind) }
+    }
+    try measureSteps(
+        "SmolLM2-135M",
+        DecoderSize(layers: 30, width: 576, heads: 9, keyHeads: 3, inner: 1_536, words: 49_152))
+    try measureSteps(
+        "LLaVA-7B, 8 of 32 layers",
+        DecoderSize(
+            layers: 8, width: 4_096, heads: 32, keyHeads: 32, headSize: 128, inner: 11_008, words: 32_064))
+}
+
+private enum Weights: String, CaseIterable {
+    case fourBits = "4 bit"
+    case eightBits = "8 bit"
+    case bfloat16 = "bf16"
+    case float32 = "fp32"
+
+    func layer(_ inputs: Int, _ outputs: Int) throws -> Linear {
+        var layer = try Linear(inputs, outputs, bias: false)
+        layer.weight = try .uniform([outputs, inputs], -0.05, 0.05)
+        switch self {
+        case .fourBits: try layer.quantise(bits: 4)
+        case .eightBits: try layer.quantise(bits: 8)
+        case .bfloat16: layer.weight = try layer.weight.to(.bfloat16)
+        case .float32: break
+        }
+        return layer
+    }
+}
+
+private struct DecoderSize {
+    var layers: Int, width: Int, heads: Int, keyHeads: Int
+    var headSize = 64
+    var inner: Int, words: Int
+}
+
+extension Linear {
+    fileprivate var byteCount: Int { quantised?.byteCount ?? weight.count * weight.dtype.size }
+
+    /// The same weights in memory of their own.
+    fileprivate func copy() throws -> Linear {
+        var copy = self
+        if var packed = quantised {
+            packed.packed = try packed.packed.clone()
+            try copy.quantise(packed)
+        } else {
+            copy.weight = try weight.clone()
+        }
+        return copy
+    }
+}
+
+/// Seconds of one call: the best of several rounds.
+private func seconds(rounds: Int = 7, calls: Int = 1, _ body: () throws -> Void) rethrows -> Double {
+    var best = Double.infinity
+    let clock = ContinuousClock()
+    for _ in 0..<rounds {
+        let start = clock.now
+        for _ in 0..<calls { try body() }
+        let time = (clock.now - start).components
+        best = min(best, (Double(time.seconds) + Double(time.attoseconds) / 1e18) / Double(calls))
+    }
+    return best
+}
+
+/// One row of input. Large matrices take turns, so that none stays in the cache.
+private func measureProduct(_ out: Int, _ columns: Int, _ kind: Weights) throws {
+    let first = try kind.layer(columns, out)
+    let count = out * columns > 4 << 20 ? max(2, (256 << 20) / first.byteCount) : 1
+    let layers = try [first] + (1..<count).map { _ in try first.copy() }
+    let x = try Tensor.uniform([1, columns], -1, 1)
+    let time = try withoutGradients {
+        try seconds(calls: count == 1 ? 200 : 1) { for layer in layers { _ = try layer(x) } } / Double(count)
+    }
+    report(
+        "\(kind.rawValue) \(out)×\(columns)",
+        "\(rounded(Double(first.byteCount) / time / 1e9)) GB/s, \(rounded(time * 1e6)) µs")
+    guard out * columns > 4 << 20, kind == .fourBits || kind == .eightBits else { return }
+    for rows in [4, 8, 9, 16] {
+        let x = try Tensor.uniform([rows, columns], -1, 1)
+        let time = try withoutGradients { try seconds(rounds: 5) { _ = try first(x) } }
+        report("  \(rows) rows", "\(rounded(time * 1e6)) µs")
+    }
+}
+
+private func measureSteps(_ name: String, _ size: DecoderSize) throws {
+    let weights = Weights.fourBits
+    let queries = size.heads * size.headSize
+    let keys = size.keyHeads * size.headSize
+    let one = try Tensor.ones([size.width])
+    let pattern = try FusedDecoder.Layer(
+        inputNorm: one, query: weights.layer(size.width, queries), key: weights.layer(size.width, keys),
+        value: weights.layer(size.width, keys), output: weights.layer(queries, size.width), outputNorm: one,
+        gate: weights.layer(size.width, size.inner), up: weights.layer(size.width, size.inner),
+        down: weights.layer(size.inner, size.width))
+    let layers = try (0..<size.layers).map { _ in
+        FusedDecoder.Layer(
+            inputNorm: one, query: try pattern.query.copy(), key: try pattern.key.copy(),
+            value: try pattern.value.copy(), output: try pattern.output.copy(), outputNorm: one,
+            gate: try pattern.gate.copy(), up: try pattern.up.copy(), down: try pattern.down.copy())
+    }
+    let head = try weights.layer(size.width, size.words)
+    var embedding = try Embedding(size.words, size.width)
+    if let table = head.quantised { try embedding.quantise(table) }
+    let angles =
+        try Tensor.arange(0, 4_096).to(.float32).unsqueezed(1)
+        * (Tensor.arange(0, Double(size.headSize / 2)).to(.float32) * (-18.4 / Double(size.headSize))).exp()
+    let decoder = try FusedDecoder(
+        layers: layers, embedding: embedding, finalNorm: one, head: head,
+        shape: .init(heads: size.heads, keyValueHeads: size.keyHeads, headSize: size.headSize, epsilon: 1e-5),
+        cosines: angles.cos(), sines: angles.sin())
+    let linears =
+        layers.flatMap { [$0.query, $0.key, $0.value, $0.output, $0.gate, $0.up, $0.down] } + [head]
+    let bytes = linears.reduce(0) { $0 + $1.byteCount }
+    for rows in [1, 4] {
+        let caches = try (0..<2 * size.layers).map { _ in
+            try Tensor.zeros([rows, size.keyHeads, 600, size.headSize])
+        }
+        for length in rows == 1 ? [0, 500] : [0] {
+            var at = length
+            let time = try seconds(rounds: 5, calls: size.layers > 10 ? 16 : 3) {
+                _ = try decoder.step(
+                    tokens: Array(repeating: at % size.words, count: rows),
+                    rows: Array(repeating: .init(position: at, length: at), count: rows),
+                    keys: Array(caches.prefix(size.layers)), values: Array(caches.suffix(size.layers)))
+                at += 1
+            }
+            report(
+                "\(name), \(rows) rows, \(length) keys",
+                "\(rounded(time * 1e3)) ms, \(rounded(Double(rows) / time)) tokens/s, "
+                    + "\(rounded(Double(bytes) / time / 1e9)) GB/s of \(bytes >> 20) MiB")
+        }
+    }
+    let prompt = try Tensor.uniform([512, size.width], -1, 1)
+    let wide = try Tensor.uniform([512, size.inner], -1, 1)
+    let attended = try Tensor.uniform([512, queries], -1, 1)
+    func products(_ layer: FusedDecoder.Layer) throws {
+        for linear in [layer.query, layer.key, layer.value, layer.gate, layer.up] { _ = try linear(prompt) }
+        _ = try layer.output(attended)
+        _ = try layer.down(wide)
+    }
+    let time = try withoutGradients { try seconds(rounds: 2) { try layers.forEach(products) } }
+    var plain = pattern
+    for path in [\FusedDecoder.Layer.query, \.key, \.value, \.output, \.gate, \.up, \.down] {
+        guard let packed = plain[keyPath: path].quantised else { continue }
+        var linear = try Linear(packed.shape[1], packed.shape[0], bias: false)
+        linear.weight = try packed.dequantised()
+        plain[keyPath: path] = linear
+    }
+    let floating =
+        try withoutGradients { try seconds(rounds: 3) { try products(plain) } } * Double(size.layers)
+    report(
+        "\(name), products of 512 rows",
+        "\(rounded(time * 1e3)) ms; with fp32 weights \(rounded(floating * 1e3)) ms")
+}
+
+private func rounded(_ number: Double) -> Double { (number * 10).rounded() / 10 }
+
+private func report(_ what: String, _ figure: String) { print("\(what): \(figure)") }
