@@ -50,7 +50,7 @@ public struct Decoder: Module {
     }
 
     /// int64 [B, T] → [B, T, D]
-    public func embed(_ ids: Tensor) throws -> Tensor { try embedding(ids) }
+    public func embed(_ ids: Tensor) throws -> Tensor { try embedding(ids).to(norm.weight.dtype) }
 
     /// Hidden states after the final norm: [B, T, D] → [B, T, D].
     ///
@@ -86,14 +86,49 @@ public struct Decoder: Module {
     /// [B, T, D] → scores of the next token, [B, T, V].
     public func logits(_ hidden: Tensor) throws -> Tensor {
         if let head { return try head(hidden) }
-        return try hidden.linear(embedding.weight)
+        if let table = embedding.quantised { return try hidden.linear(table) }
+        return try hidden.linear(embedding.weight.to(hidden.dtype))
+    }
+
+    /// This decoder as one call a token, for texts of at most `capacity` tokens; nil where that form does not compute what
+    /// this one does: windows that differ between layers, other activations, weights that are not on the CPU.
+    func fused(capacity: Int) throws -> FusedDecoder? {
+        let windows = Set(configuration.windows)
+        guard configuration.activation == .silu, windows.count <= 1, norm.weight.device == .cpu else {
+            return nil
+        }
+        var output = head
+        if output == nil {
+            var tied = try Linear(configuration.hiddenSize, configuration.vocabularySize, bias: false)
+            if let table = embedding.quantised {
+                try tied.quantise(table)
+            } else {
+                tied.weight = embedding.weight
+            }
+            output = tied
+        }
+        guard let output else { return nil }
+        let (cosines, sines) = try configuration.rotary.tables(length: capacity)
+        return try FusedDecoder(
+            layers: layers.map {
+                FusedDecoder.Layer(
+                    inputNorm: $0.inputNorm.weight, query: $0.query, key: $0.key, value: $0.value,
+                    output: $0.output, outputNorm: $0.middleNorm.weight, gate: $0.gate, up: $0.up,
+                    down: $0.down)
+            },
+            embedding: embedding, finalNorm: norm.weight, head: output,
+            shape: FusedDecoder.Shape(
+                heads: configuration.heads, keyValueHeads: configuration.keyValueHeads,
+                headSize: configuration.headSize, epsilon: configuration.normEpsilon,
+                window: windows.first ?? nil),
+            cosines: cosines, sines: sines)
     }
 
     /// An empty cache for `rows` texts of at most `capacity` tokens.
     public func cache(rows: Int, capacity: Int) throws -> KeyValueCache {
         try KeyValueCache(
             layers: layers.count, rows: rows, heads: configuration.keyValueHeads, capacity: capacity,
-            headSize: configuration.headSize, dtype: embedding.weight.dtype)
+            headSize: configuration.headSize, dtype: norm.weight.dtype)
     }
 }
 

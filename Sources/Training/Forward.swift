@@ -10,11 +10,15 @@ public struct Forward {
     private let prompt: String?
     private let images: [String]
     private let dtype: DType
+    private let decoderIDs: [Int]?
 
     /// - Parameters:
     ///   - prompt: for text encoders.
-    ///   - images: for image encoders; several are one batch.
-    public init(model: String, prompt: String?, images: [String], dtype: String) throws {
+    ///   - images: for image encoders, where several are one batch, and for models that read both.
+    ///   - decoderIDs: what the decoder of a T5 reads; its start token unless given.
+    public init(model: String, prompt: String?, images: [String], dtype: String, decoderIDs: [Int]? = nil)
+        throws
+    {
         guard let dtype = [DType.float32, .bfloat16].first(where: { "\($0)" == dtype }) else {
             throw VQAError(
                 "cannot compute", at: "--dtype \(dtype)", because: "it is neither float32 nor bfloat16")
@@ -23,23 +27,38 @@ public struct Forward {
         self.prompt = prompt
         self.images = images
         self.dtype = dtype
+        self.decoderIDs = decoderIDs
     }
 
-    /// BERT: `input_ids` [1, T], `hidden` [1, T, D], `pooled` [1, D]. Image encoders: `pixel_values` [B, 3, H, W] and
+    /// Language and joined models: see ``LanguageModel/outputs(_:decoderIDs:)``. BERT: `input_ids` [1, T], `hidden` [1, T, D], `pooled` [1, D]. Image encoders: `pixel_values` [B, 3, H, W] and
     /// `hidden`, `pooled` (CLIP) or `grid`, `logits` (EfficientNet-Lite0).
     public func run() throws -> [NamedTensor] {
         let path = try ModelLibrary.locate(model)
-        return try isTextModel(path) ? text() : vision()
+        let family = try family(path)
+        if family == "bert" { return try text() }
+        return try family.map { LanguageModel.families.contains($0) } ?? false ? language() : vision()
+    }
+
+    /// `model_type`; nil for files that hold an image encoder.
+    private func family(_ path: String) throws -> String? {
+        if path.hasSuffix(".gguf") { return "llama" }
+        guard isFolder(path) else { return nil }
+        return try JSON(contentsOf: path + "/config.json")["model_type"]?.string
+    }
+
+    private func language() throws -> [NamedTensor] {
+        guard let prompt else {
+            throw VQAError(
+                "cannot run the model", at: model, because: "it reads text", remedy: "give --prompt")
+        }
+        let format = dtype == .bfloat16 ? WeightFormat.bfloat16 : .float32
+        let opened = try LanguageModel(model, format: format)
+        return try opened.outputs(opened.prepare(prompt, images: images), decoderIDs: decoderIDs)
     }
 
     /// Writes the tensors to a safetensors file.
     public static func write(_ tensors: [NamedTensor], to path: String) throws {
         try asBadInput { try writeTensors(tensors, to: path) }
-    }
-
-    private func isTextModel(_ path: String) throws -> Bool {
-        guard isFolder(path) else { return false }
-        return try JSON(contentsOf: path + "/config.json")["model_type"]?.string == "bert"
     }
 
     private func text() throws -> [NamedTensor] {

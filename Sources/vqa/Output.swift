@@ -13,6 +13,9 @@ enum Output {
         try write(text + "\n", to: STDOUT_FILENO, path: "standard output")
     }
 
+    /// Prints a part of a text at once, without a line break.
+    static func part(_ text: String) throws { try write(text, to: STDOUT_FILENO, path: "standard output") }
+
     /// Prints lines.
     static func print(_ lines: [String]) throws { try print(lines.joined(separator: "\n")) }
 

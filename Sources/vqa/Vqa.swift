@@ -18,12 +18,15 @@ struct Vqa: ParsableCommand {
         groupedSubcommands: [
             CommandGroup(
                 name: "Adapt and answer",
-                subcommands: [TrainCommand.self, EvaluateCommand.self, AskCommand.self]),
+                subcommands: [
+                    TrainCommand.self, EvaluateCommand.self, AskCommand.self, CaptionCommand.self,
+                ]),
             CommandGroup(name: "Data and scores", subcommands: [ScoreCommand.self, ValidateCommand.self]),
             CommandGroup(
                 name: "Models and this machine",
                 subcommands: [
-                    InspectCommand.self, TokenizeCommand.self, ForwardCommand.self, DoctorCommand.self,
+                    InspectCommand.self, TokenizeCommand.self, GenerateCommand.self, ForwardCommand.self,
+                    ConvertCommand.self, DoctorCommand.self,
                 ]),
         ])
 

@@ -2,6 +2,9 @@ import Support
 import Torch
 
 /// A decoder with a prompt, which it sees once; every further token costs one step.
+///
+/// Where nothing looks into the forward pass, a step is one call of ``FusedDecoder``: the operations of the plain pass would
+/// spend most of a token's time between them.
 public final class DecoderSession: GenerationSession {
     private let decoder: any TextDecoder
     private let cache: KeyValueCache
@@ -10,35 +13,49 @@ public final class DecoderSession: GenerationSession {
     private var prompt: Tensor?
     /// [B, S], true for real tokens; nil when no row is padded.
     private var mask: Tensor?
+    /// Tokens of padding before each row.
+    private var padding: [Int]
+    private let fused: FusedDecoder?
     public private(set) var rows: Int
+
+    /// More rows than this are faster as one matrix product.
+    private static let mostFusedRows = 8
 
     /// - Parameters:
     ///   - embeddings: of the prompt, [B, T, D], shorter rows padded on the left.
     ///   - mask: [B, T], true for real tokens; nil when no row is padded.
     ///   - maxNewTokens: how many tokens may follow.
+    ///   - fuses: whether steps may be fused; the plain pass gives the same up to rounding.
     /// - Throws: `VQAError` when prompt and new tokens together exceed the model's context.
     public init(
         _ decoder: any TextDecoder, embeddings: Tensor, mask: Tensor? = nil, maxNewTokens: Int,
-        tap: Tap? = nil
+        tap: Tap? = nil,
+        fuses: Bool = true
     ) throws {
         let shape = embeddings.shape
         guard shape.count == 3, shape[1] > 0 else {
             throw TorchError(.shape, operation: "generate", message: "needs a prompt [B, T, D], got \(shape)")
         }
-        let capacity = shape[1] + max(1, maxNewTokens)
-        guard shape[1] < decoder.configuration.context else {
+        let context = decoder.configuration.context
+        guard shape[1] < context else {
             throw VQAError(
                 "cannot generate", at: "the prompt",
-                because:
-                    "it has \(shape[1]) tokens, the model's context has \(decoder.configuration.context)",
-                remedy: "shorten it")
+                because: "it has \(shape[1]) tokens, the model's context has \(context)", remedy: "shorten it"
+            )
         }
+        // No text is longer than the context, whatever was asked for.
+        let capacity = shape[1] + min(max(1, maxNewTokens), context - shape[1])
         self.decoder = decoder
         self.tap = tap
         self.mask = mask
         prompt = embeddings
         rows = shape[0]
+        padding =
+            try mask.map { try $0.to(.int64).sum([1]).integers().map { shape[1] - $0 } }
+            ?? Array(repeating: 0, count: shape[0])
         cache = try decoder.cache(rows: rows, capacity: capacity)
+        let whole = decoder as? Decoder
+        fused = fuses && tap == nil ? try whole?.fused(capacity: capacity) : nil
     }
 
     public func start() throws -> Tensor {
@@ -57,14 +74,33 @@ public final class DecoderSession: GenerationSession {
                 kind: .failure)
         }
         if let mask { self.mask = try .concatenated([mask, .ones([rows, 1], .bool)], 1) }
+        if let fused, rows <= Self.mostFusedRows { return try fusedStep(fused, tokens) }
         return try withoutGradients { try scores(decoder.embed(Tensor(tokens, [rows, 1]))) }
     }
 
     public func reorder(_ order: [Int]) throws {
+        guard order.allSatisfy(padding.indices.contains) else {
+            throw VQAError(
+                "cannot generate", at: "the session", because: "it has no row of that number", kind: .failure)
+        }
         try cache.reorder(order)
         try decoder.reorder(order)
         mask = try mask?.selected(0, indices: Tensor(order))
+        padding = order.map { padding[$0] }
         rows = order.count
+    }
+
+    private func fusedStep(_ fused: FusedDecoder, _ tokens: [Int]) throws -> Tensor {
+        guard cache.length < cache.capacity else {
+            throw VQAError(
+                "cannot go on", at: "the text", because: "it fills the cache of \(cache.capacity) tokens")
+        }
+        let states = padding.map {
+            FusedDecoder.Row(position: cache.length - $0, length: cache.length, start: $0)
+        }
+        let scores = try fused.step(tokens: tokens, rows: states, keys: cache.keys, values: cache.values)
+        cache.advance(by: 1)
+        return scores
     }
 
     private func scores(_ embeddings: Tensor) throws -> Tensor {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Backbones
 import Support
 import Training
 
@@ -10,6 +11,9 @@ struct AskCommand: ParsableCommand {
             Example:
 
               vqa ask photo.jpg "what color is the shape?" --adapter runs/latest/adapter
+              vqa ask photo.jpg "what color is the car?" --model llava-1.5-7b-hf --dtype int4
+
+            With --model and without --adapter, a model that reads images and writes text answers by itself.
             """)
 
     @Argument(help: ArgumentHelp("The image: JPEG, PNG or WebP.", valueName: "image"))
@@ -18,16 +22,29 @@ struct AskCommand: ParsableCommand {
     @Argument(help: ArgumentHelp("The question.", valueName: "question"))
     var question: String
 
-    @Option(help: ArgumentHelp("The adapter's folder.", valueName: "folder"))
-    var adapter = "runs/latest/adapter"
+    @Option(
+        help: ArgumentHelp(
+            "The adapter's folder; runs/latest/adapter unless --model is given alone.", valueName: "folder"))
+    var adapter: String?
 
     @Option(
-        help: ArgumentHelp("The language model, when it is not where the adapter says.", valueName: "model"))
+        help: ArgumentHelp(
+            "A model that reads images; with --adapter, where its language model is now.", valueName: "model")
+    )
     var model: String?
 
     @Option(
         help: ArgumentHelp("The image encoder, when it is not where the adapter says.", valueName: "model"))
     var visionModel: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "How weights are kept without an adapter: auto, float32, bfloat16, float16, int8 or int4.",
+            valueName: "format"))
+    var dtype = "auto"
+
+    @Option(help: ArgumentHelp("The most tokens of an answer without an adapter.", valueName: "n"))
+    var maxNewTokens = 32
 
     @Option(help: ArgumentHelp("How many answers to show.", valueName: "n"))
     var top = 3
@@ -36,7 +53,9 @@ struct AskCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        let model = try AdaptedModel(adapter: adapter, languageModel: model, visionModel: visionModel)
+        if adapter == nil, let model { return try ask(model) }
+        let model = try AdaptedModel(
+            adapter: adapter ?? "runs/latest/adapter", languageModel: model, visionModel: visionModel)
         let answers = try model.answers(image: image, question: question, count: max(1, top))
         if json {
             return try Output.print(
@@ -54,5 +73,22 @@ struct AskCommand: ParsableCommand {
                     ? "\(oneLine(answer.text))  (\(percent) %)"
                     : "  or \(oneLine(answer.text))  (\(percent) %)")
         }
+    }
+
+    /// A model answers without an adapter.
+    private func ask(_ name: String) throws {
+        Interrupt.listen()
+        let model = try LanguageModel(name, format: WeightFormat(named: dtype), vision: visionModel)
+        var options = GenerationOptions()
+        (options.eosIDs, options.padID, options.bosID) = (
+            model.generation.eosIDs, model.generation.padID, model.generation.bosID
+        )
+        options.maxNewTokens = maxNewTokens
+        try options.validate(source: "the command")
+        let answer = try model.answer(question, about: image, options: options)
+        guard json else { return try Output.print(answer) }
+        try Output.print(
+            ["image": .string(image), "question": .string(question), "answer": .string(answer)],
+            indented: true)
     }
 }

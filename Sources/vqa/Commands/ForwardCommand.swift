@@ -13,7 +13,10 @@ struct ForwardCommand: ParsableCommand {
               vqa forward --model minilm --prompt "what color is it?" --output out.safetensors
               vqa forward --model efficientnet-lite0 --image photo.jpg --output out.safetensors
 
-            BERT writes input_ids, hidden and pooled; an image encoder pixel_values and its features.
+              vqa forward --model smollm2 --prompt "The sky is" --output out.safetensors
+
+            A decoder writes input_ids and logits, a model that reads images pixel_values too (InstructBLIP qformer), T5
+            logits and encoder_hidden, BERT hidden and pooled, an image encoder pixel_values and its features.
             """)
 
     @Option(help: ArgumentHelp("The model: folder, file or short name.", valueName: "model"))
@@ -31,8 +34,13 @@ struct ForwardCommand: ParsableCommand {
     @Option(help: ArgumentHelp("float32 or bfloat16.", valueName: "dtype"))
     var dtype = "float32"
 
+    @Option(help: ArgumentHelp("What the decoder of a T5 reads, with commas between.", valueName: "ids"))
+    var decoderIds: String?
+
     func run() throws {
-        let tensors = try Forward(model: model, prompt: prompt, images: image, dtype: dtype).run()
+        let ids = try decoderIds.map(wholeNumbers)
+        let tensors = try Forward(model: model, prompt: prompt, images: image, dtype: dtype, decoderIDs: ids)
+            .run()
         try Forward.write(tensors, to: output)
         for tensor in tensors { try Output.print("\(tensor.key)  \(tensor.tensor.shape)") }
     }

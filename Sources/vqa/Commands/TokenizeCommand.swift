@@ -47,7 +47,7 @@ struct TokenizeCommand: ParsableCommand {
     }
 
     func run() throws {
-        let tokenizer = try Tokenizer(contentsOf: ModelLibrary.locate(model))
+        let tokenizer = try Tokenizer(ofModel: model)
         if let text {
             let encoding = try tokenizer.encode(text, addSpecialTokens: specialTokens ?? true)
             try Output.print(
@@ -56,20 +56,21 @@ struct TokenizeCommand: ParsableCommand {
                     JSON.Member("tokens", .array(encoding.tokens.map { .string($0) })),
                 ]))
         } else if let decode {
-            let text = try tokenizer.decode(Self.ids(decode), skipSpecialTokens: !(specialTokens ?? false))
+            let text = try tokenizer.decode(
+                wholeNumbers(decode), skipSpecialTokens: !(specialTokens ?? false))
             try json ? Output.print(["text": .string(text)]) : Output.print(text)
         }
     }
+}
 
-    /// Whole numbers with commas between them.
-    private static func ids(_ text: String) throws -> [Int] {
-        try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
-            guard let id = Int(part.filter { $0 != " " }) else {
-                throw VQAError(
-                    "cannot decode", at: "--decode", because: "'\(part)' is not a whole number",
-                    remedy: "write 1,2,3")
-            }
-            return id
+/// Whole numbers with commas between them.
+func wholeNumbers(_ text: String) throws -> [Int] {
+    try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
+        guard let id = Int(part.filter { $0 != " " }) else {
+            throw VQAError(
+                "cannot read the ids", at: text, because: "'\(part)' is not a whole number",
+                remedy: "write 1,2,3")
         }
+        return id
     }
 }

@@ -1,0 +1,221 @@
+import Checkpoints
+import Images
+import Support
+import Tokenizers
+import Torch
+
+/// A model that reads text, and images where it has eyes, and writes text: opened from a folder or a GGUF file, with all that
+/// stands between a user's words and its tensors.
+public struct LanguageModel {
+    /// What computes.
+    public enum Network {
+        /// LLaMA, Mistral, Qwen2 and their kin.
+        case decoder(Decoder)
+        /// T5, Flan-T5.
+        case t5(T5)
+        /// LLaVA-1.5.
+        case llava(Llava)
+        /// InstructBLIP.
+        case instructBLIP(InstructBLIP)
+        /// Idefics.
+        case idefics(Idefics)
+        /// Idefics2.
+        case idefics2(Idefics2)
+    }
+
+    /// The short name or path it was opened by.
+    public let name: String
+    /// The folder or file that the name led to.
+    public let path: String
+    /// `model_type`.
+    public let family: String
+    /// The model itself.
+    public let network: Network
+    /// Text to ids and back.
+    public let tokenizer: Tokenizer
+    /// The Q-Former's own tokenizer, of InstructBLIP.
+    public let questionTokenizer: Tokenizer?
+    /// Images to pixel values; nil for models without eyes.
+    public let processor: ImageProcessor?
+    /// How a conversation becomes a prompt; nil when the model does not say.
+    public let template: ChatTemplate?
+    /// What the model's own files say of generation.
+    public let generation: GenerationOptions
+
+    /// The model types that can be opened.
+    public static let families =
+        DecoderConfiguration.families + [
+            "t5", "llava", "llava_llama", "llava_qwen2", "instructblip", "idefics", "idefics2",
+        ]
+
+    /// Opens a folder in the Hugging Face layout (or LLaVA's own), a GGUF file, or a short name.
+    ///
+    /// - Parameters:
+    ///   - format: how the weights are kept.
+    ///   - vision: the folder of LLaVA's image tower, where its checkpoint does not hold it.
+    public init(_ name: String, format: WeightFormat = .automatic, vision: String? = nil) throws {
+        self.name = name
+        path = try ModelLibrary.locate(name)
+        let opened =
+            try isFolder(path)
+            ? LanguageModelFolder(path, vision: vision).open(format) : LanguageModelFile(path).open(format)
+        family = opened.family
+        network = opened.network
+        tokenizer = opened.tokenizer
+        questionTokenizer = opened.questionTokenizer
+        processor = opened.processor
+        template = opened.template
+        generation = opened.generation
+        try checkVocabulary()
+    }
+
+    /// Whether it reads images.
+    public var readsImages: Bool {
+        switch network {
+        case .decoder, .t5: false
+        case .llava, .instructBLIP, .idefics, .idefics2: true
+        }
+    }
+
+    /// The shape of its decoder; nil for T5.
+    public var decoder: DecoderConfiguration? {
+        switch network {
+        case .decoder(let model): model.configuration
+        case .llava(let model): model.configuration.text
+        case .idefics(let model): model.configuration.text
+        case .idefics2(let model): model.configuration.text
+        case .instructBLIP(let model):
+            if case .decoder(let decoder) = model.language { decoder.configuration } else { nil }
+        case .t5: nil
+        }
+    }
+
+    /// The bytes that the weights take in memory, mapped ones included.
+    public func byteCount() throws -> Int {
+        func sum(_ module: some Module) throws -> Int {
+            try module.parameters().reduce(0) { $0 + $1.tensor.count * $1.tensor.dtype.size }
+        }
+        return switch network {
+        case .decoder(let model): try sum(model)
+        case .t5(let model): try sum(model)
+        case .llava(let model): try sum(model)
+        case .instructBLIP(let model): try sum(model)
+        case .idefics(let model): try sum(model)
+        case .idefics2(let model): try sum(model)
+        }
+    }
+
+    private func checkVocabulary() throws {
+        var size: Int
+        switch network {
+        case .t5(let model): size = model.configuration.vocabularySize
+        case .idefics(let model):
+            size = model.configuration.text.vocabularySize + model.configuration.additionalSize
+        default: size = decoder?.vocabularySize ?? .max
+        }
+        // A T5 inside another model is checked by what it is given.
+        if case .instructBLIP = network, decoder == nil { size = .max }
+        guard tokenizer.vocabularySize <= size else {
+            throw VQAError(
+                "cannot use the model", at: path,
+                because: "the tokenizer has \(tokenizer.vocabularySize) tokens, the embedding \(size)")
+        }
+    }
+}
+
+/// The parts of an opened model.
+struct OpenedLanguageModel {
+    var family: String
+    var network: LanguageModel.Network
+    var tokenizer: Tokenizer
+    var questionTokenizer: Tokenizer?
+    var processor: ImageProcessor?
+    var template: ChatTemplate?
+    var generation: GenerationOptions
+}
+
+/// A GGUF file with a decoder, its tokenizer and its template.
+struct LanguageModelFile {
+    private let path: String
+
+    init(_ path: String) { self.path = path }
+
+    func open(_ format: WeightFormat) throws -> OpenedLanguageModel {
+        let model = try GGUFModel(opening: path)
+        let configuration = try DecoderConfiguration(model.configuration, source: path)
+        var decoder = try Decoder(configuration)
+        try decoder.load(model)
+        if format != .automatic {
+            try decoder.unpackLayers()
+            try format.apply(to: &decoder)
+        }
+        let metadata = model.file.metadata
+        var generation = GenerationOptions()
+        generation.eosIDs = configuration.endIDs
+        if let id = try metadata.integer("tokenizer.ggml.eos_token_id"), generation.eosIDs.isEmpty {
+            generation.eosIDs = [id]
+        }
+        generation.padID = try metadata.integer("tokenizer.ggml.padding_token_id")
+        generation.bosID = try metadata.integer("tokenizer.ggml.bos_token_id")
+        let template = try metadata.string("tokenizer.chat_template").map {
+            try ChatTemplate($0, name: "the chat template of \(path)")
+        }
+        return OpenedLanguageModel(
+            family: configuration.family, network: .decoder(decoder),
+            tokenizer: try Tokenizer(gguf: vocabulary(metadata), source: path), template: template,
+            generation: generation)
+    }
+
+    /// The tokenizer of a GGUF file alone; the weights are not read.
+    static func tokenizer(_ path: String) throws -> Tokenizer {
+        try Tokenizer(
+            gguf: LanguageModelFile(path).vocabulary(GGUFFile(opening: path).metadata), source: path)
+    }
+
+    private func vocabulary(_ metadata: GGUFMetadata) throws -> GGUFVocabulary {
+        let prefix = "tokenizer.ggml."
+        guard let model = try metadata.string(prefix + "model"),
+            let tokens = try metadata.strings(prefix + "tokens")
+        else {
+            throw VQAError("cannot read the tokenizer", at: path, because: "the file holds no vocabulary")
+        }
+        var vocabulary = GGUFVocabulary(model: model, tokens: tokens)
+        vocabulary.pre = try metadata.string(prefix + "pre") ?? ""
+        vocabulary.scores = try metadata.floats(prefix + "scores") ?? []
+        vocabulary.types = try metadata.integers(prefix + "token_type") ?? []
+        vocabulary.merges = try metadata.strings(prefix + "merges") ?? []
+        vocabulary.beginningID = try metadata.integer(prefix + "bos_token_id")
+        vocabulary.endID = try metadata.integer(prefix + "eos_token_id")
+        vocabulary.paddingID = try metadata.integer(prefix + "padding_token_id")
+        vocabulary.unknownID = try metadata.integer(prefix + "unknown_token_id")
+        vocabulary.addsBeginning = try metadata.bool(prefix + "add_bos_token")
+        vocabulary.addsEnd = try metadata.bool(prefix + "add_eos_token")
+        vocabulary.prefixesSpace = try metadata.bool(prefix + "add_space_prefix")
+        return vocabulary
+    }
+}
+
+extension Tokenizer {
+    /// The tokenizer of a model: a folder, a tokenizer file, a GGUF file, or a short name.
+    public init(ofModel name: String) throws {
+        let path = try ModelLibrary.locate(name)
+        self = try path.hasSuffix(".gguf") ? LanguageModelFile.tokenizer(path) : Tokenizer(contentsOf: path)
+    }
+}
+
+extension Module {
+    /// Replaces packed weights by float32 ones, before they are brought to another format.
+    mutating func unpackLayers() throws {
+        try forEachLayer { _, layer in
+            guard let packed = layer.quantised else { return }
+            let weight = try packed.dequantised()
+            if var linear = layer as? Linear {
+                try linear.unpack(weight)
+                layer = linear
+            } else if var table = layer as? Embedding {
+                try table.unpack(weight)
+                layer = table
+            }
+        }
+    }
+}

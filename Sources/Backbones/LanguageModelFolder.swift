@@ -1,0 +1,163 @@
+import Checkpoints
+import Images
+import Support
+import Tokenizers
+import Torch
+
+/// A model folder in the Hugging Face layout, or in LLaVA's own.
+struct LanguageModelFolder {
+    private let path: String
+    private let source: String
+    private let vision: String?
+    private let json: JSON
+    private let checkpoint: Checkpoint
+
+    /// - Parameter vision: the folder of LLaVA's image tower, where the checkpoint does not hold it.
+    init(_ path: String, vision: String?) throws {
+        self.path = path
+        self.vision = vision
+        source = path + "/config.json"
+        json = try JSON(contentsOf: source)
+        checkpoint = try Checkpoint(opening: path)
+    }
+
+    func open(_ format: WeightFormat) throws -> OpenedLanguageModel {
+        guard let family = json["model_type"]?.string else {
+            throw VQAError("cannot use the model", at: source, because: "it has no model_type")
+        }
+        var (network, processor) = try network(family)
+        try apply(format, to: &network)
+        if let given = try? ImageProcessor(folder: path), processor == nil, network.readsImages {
+            processor = given
+        }
+        if processor == nil, network.readsImages { processor = try ImageProcessor(folder: path) }
+        var generation = try GenerationOptions(folder: path)
+        if generation.eosIDs.isEmpty { generation.eosIDs = network.endIDs }
+        let questions = path + "/qformer_tokenizer"
+        return OpenedLanguageModel(
+            family: family, network: network, tokenizer: try Tokenizer(contentsOf: path),
+            questionTokenizer: isFolder(questions) ? try Tokenizer(contentsOf: questions) : nil,
+            processor: processor, template: try ChatTemplate(folder: path), generation: generation)
+    }
+
+    private func network(_ family: String) throws -> (LanguageModel.Network, ImageProcessor?) {
+        switch family {
+        case "llama", "mistral", "qwen2":
+            let configuration = try DecoderConfiguration(json, source: source)
+            var model = try Decoder(configuration)
+            try model.load(
+                Decoder.renamed(checkpoint.tensors(), isTied: configuration.isTied), from: checkpoint.path)
+            return (.decoder(model), nil)
+        case "t5":
+            return (
+                .t5(
+                    try T5(
+                        T5Configuration(json, source: source), weights: checkpoint.tensors(),
+                        source: checkpoint.path)), nil
+            )
+        case "llava" where json["text_config"] != nil:
+            var model = try Llava(LlavaConfiguration(json, source: source))
+            try model.load(checkpoint.tensors(), from: checkpoint.path)
+            return (.llava(model), nil)
+        case "llava", "llava_llama", "llava_qwen2": return try ownLlava()
+        case "instructblip":
+            var model = try InstructBLIP(InstructBLIPConfiguration(json, source: source))
+            try model.load(checkpoint.tensors(), from: checkpoint.path)
+            return (.instructBLIP(model), nil)
+        case "idefics":
+            var model = try Idefics(IdeficsConfiguration(json, source: source))
+            try model.load(checkpoint.tensors(), from: checkpoint.path)
+            return (.idefics(model), nil)
+        case "idefics2":
+            var model = try Idefics2(Idefics2Configuration(json, source: source))
+            try model.load(checkpoint.tensors(), from: checkpoint.path)
+            return (.idefics2(model), nil)
+        default:
+            throw VQAError(
+                "cannot use the model", at: "\(source), model_type",
+                because:
+                    "\(family.prefix(60)) is not one of \(LanguageModel.families.joined(separator: ", "))",
+                remedy: nearestMatch(to: family, in: LanguageModel.families).map { "did you mean '\($0)'?" })
+        }
+    }
+
+    /// LLaVA's own files describe the decoder; the image tower is in the checkpoint, or a model of its own.
+    private func ownLlava() throws -> (LanguageModel.Network, ImageProcessor?) {
+        let weights = try checkpoint.tensors()
+        let named = json["mm_vision_tower"]?.string ?? ""
+        var tower: [String: Tensor]?
+        var shape: CLIPVisionConfiguration
+        if let folder = vision ?? (isFolder(named) ? named : nil) {
+            let config = folder + "/config.json"
+            shape = try CLIPVisionConfiguration(JSON(contentsOf: config), source: config)
+            tower = try Checkpoint(opening: folder).tensors()
+        } else {
+            guard weights.keys.contains(where: { $0.hasPrefix("model.vision_tower.") }) else {
+                throw VQAError(
+                    "cannot use the model", at: path,
+                    because:
+                        "its image tower \(named.prefix(80)) is neither in the checkpoint nor a folder here",
+                    remedy: "give --vision-model")
+            }
+            // Every LLaVA-1.5 has this tower, ViT-L/14 at 336 pixels.
+            shape = CLIPVisionConfiguration()
+            (shape.imageSize, shape.patchSize, shape.hiddenSize) = (336, 14, 1024)
+            (shape.layers, shape.heads, shape.intermediateSize) = (24, 16, 4096)
+        }
+        let configuration = try LlavaConfiguration(own: json, vision: shape, source: source)
+        var model = try Llava(configuration)
+        try model.load(weights, tower: tower, from: checkpoint.path)
+        var processor = ImageProcessor.llava(size: shape.imageSize)
+        if configuration.padsToSquare { processor = processor.paddingToSquare() }
+        return (.llava(model), processor)
+    }
+
+    private func apply(_ format: WeightFormat, to network: inout LanguageModel.Network) throws {
+        switch network {
+        case .decoder(var model):
+            try format.apply(to: &model)
+            network = .decoder(model)
+        case .t5(var model):
+            try format.apply(to: &model)
+            network = .t5(model)
+        case .llava(var model):
+            try format.apply(to: &model)
+            network = .llava(model)
+        case .instructBLIP(var model):
+            try format.apply(to: &model)
+            network = .instructBLIP(model)
+        case .idefics(var model):
+            try format.apply(to: &model)
+            network = .idefics(model)
+        case .idefics2(var model):
+            try format.apply(to: &model)
+            network = .idefics2(model)
+        }
+    }
+}
+
+extension LanguageModel.Network {
+    /// Whether it reads images.
+    fileprivate var readsImages: Bool {
+        switch self {
+        case .decoder, .t5: false
+        default: true
+        }
+    }
+
+    /// The ids that end a text, as its configuration says.
+    fileprivate var endIDs: [Int] {
+        switch self {
+        case .decoder(let model): model.configuration.endIDs
+        case .t5(let model): model.configuration.endIDs
+        case .llava(let model): model.configuration.text.endIDs
+        case .idefics(let model): model.configuration.text.endIDs
+        case .idefics2(let model): model.configuration.text.endIDs
+        case .instructBLIP(let model):
+            switch model.language {
+            case .decoder(let decoder): decoder.configuration.endIDs
+            case .t5(let t5): t5.configuration.endIDs
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+import Images
+import Support
+import Tokenizers
+import Torch
+
+/// What was generated after one prompt.
+public struct GeneratedText: Sendable {
+    /// The new ids.
+    public let ids: [Int]
+    /// Their text, without special tokens.
+    public let text: String
+    /// Why it ends.
+    public let reason: FinishReason
+    /// Tokens of the prompt, soft tokens of images included.
+    public let promptTokens: Int
+}
+
+extension LanguageModel {
+    // MARK: One pass
+
+    /// The tensors of one forward pass, to compare with another implementation.
+    ///
+    /// `input_ids` [1, T], `pixel_values` with images, and `logits` [T, V]; T5: `logits` [T', V] of the decoder's ids and
+    /// `encoder_hidden` [T, D]; InstructBLIP also `qformer` [Q, D].
+    public func outputs(_ prompt: PreparedPrompt, decoderIDs: [Int]? = nil) throws -> [NamedTensor] {
+        try withoutGradients {
+            let ids = try Tensor(prompt.ids, [1, prompt.ids.count])
+            let pixels = try prompt.images.map { try Tensor($0.pixelValues, $0.shape) }
+            var found =
+                [NamedTensor("input_ids", ids)] + (pixels.map { [NamedTensor("pixel_values", $0)] } ?? [])
+            if case .t5(let model) = network {
+                return try found + t5Outputs(model, model.embed(ids), decoderIDs)
+            }
+            if case .instructBLIP(let model) = network {
+                let queries = try instructQueries(model, prompt)
+                found.append(NamedTensor("qformer", try queries.selected(0, 0)))
+                if case .t5(let t5) = model.language {
+                    return try found + t5Outputs(t5, model.embed(ids, images: queries).embeddings, decoderIDs)
+                }
+            }
+            let (text, embeddings) = try reader(prompt)
+            let hidden = try text.hidden(embeddings, mask: nil, cache: nil, tap: nil)
+            return try found + [NamedTensor("logits", text.logits(hidden).selected(0, 0).to(.float32))]
+        }
+    }
+
+    private func t5Outputs(_ model: T5, _ embeddings: Tensor, _ decoderIDs: [Int]?) throws -> [NamedTensor] {
+        let encoded = try model.encode(embeddings)
+        let ids = decoderIDs ?? [model.configuration.startID]
+        let hidden = try model.decode(
+            model.embed(Tensor(ids, [1, ids.count])), memory: model.memory(encoded))
+        return [
+            NamedTensor("encoder_hidden", try encoded.selected(0, 0)),
+            NamedTensor("logits", try model.logits(hidden).selected(0, 0).to(.float32)),
+        ]
+    }
+
+    /// A decoder with the images of a prompt, and the prompt's embeddings [1, T, D].
+    private func reader(_ prompt: PreparedPrompt) throws -> (any TextDecoder, Tensor) {
+        let ids = try Tensor(prompt.ids, [1, prompt.ids.count])
+        let pixels = try prompt.images.map { try Tensor($0.pixelValues, $0.shape) }
+        switch network {
+        case .decoder(let model): return (model, try model.embed(ids))
+        case .llava(let model):
+            return (model.decoder, try model.embed(ids, images: pixels.map { try model.encode($0) }))
+        case .idefics2(let model):
+            let images = try prompt.images.flatMap { given in
+                try pixels.map { try model.encode($0, mask: mask(of: given)) }
+            }
+            return (model.decoder, try model.embed(ids, images: images))
+        case .idefics(let model): return try ideficsReader(model, prompt, ids, pixels)
+        case .instructBLIP(let model):
+            guard case .decoder(let decoder) = model.language else { break }
+            return (decoder, try model.embed(ids, images: instructQueries(model, prompt)).embeddings)
+        case .t5: break
+        }
+        throw VQAError(
+            "cannot run the model", at: name, because: "it has no decoder of this kind", kind: .failure)
+    }
+
+    /// [N, H, W], nil when no image is padded.
+    private func mask(of images: ProcessedImages) throws -> Tensor? {
+        let shape = [images.shape[0], images.shape[2], images.shape[3]]
+        return try Tensor(images.pixelAttentionMask, shape)
+    }
+
+    private func ideficsReader(_ model: Idefics, _ prompt: PreparedPrompt, _ ids: Tensor, _ pixels: Tensor?)
+        throws
+        -> (any TextDecoder, Tensor)
+    {
+        let side = model.configuration.vision.imageSize
+        // Without an image the reference shows one of zeros to nobody.
+        let count = max(1, pixels?.shape[0] ?? 0)
+        let tokens = try model.encode(pixels ?? .zeros([1, 3, side, side]))
+        let imageID = tokenizer.id(for: Self.mark) ?? -1
+        let seen = Idefics.seenImages(prompt.ids, imageID: imageID, endID: generation.eosIDs.first)
+        let rows = seen.flatMap { image in (0..<count).map { $0 == image } }
+        let reader = try IdeficsReader(
+            model, images: tokens.unsqueezed(0), seen: Tensor(rows, [1, seen.count, count]))
+        return (reader, try reader.embed(ids))
+    }
+
+    private func instructQueries(_ model: InstructBLIP, _ prompt: PreparedPrompt) throws -> Tensor {
+        guard let images = prompt.images else {
+            throw VQAError("cannot read the prompt", at: name, because: "the model needs an image")
+        }
+        let question =
+            prompt.question.isEmpty ? nil : try Tensor(prompt.question, [1, prompt.question.count])
+        return try model.encode(Tensor(images.pixelValues, images.shape), instruction: question)
+    }
+
+    // MARK: Generation
+
+    /// Generates after a prompt.
+    ///
+    /// - Parameters:
+    ///   - onText: receives the text as it becomes complete; with beams all of it at the end.
+    ///   - shouldStop: asked before every token.
+    public func generate(
+        _ prompt: PreparedPrompt, options: GenerationOptions, onText: ((String) throws -> Void)? = nil,
+        shouldStop: () -> Bool = { false }
+    ) throws -> [GeneratedText] {
+        var stream = StreamingDecoder(tokenizer)
+        let (session, ids, maxNew) = try session(prompt, options: options)
+        var options = options
+        options.maxNewTokens = maxNew
+        options.maxLength = nil
+        let sequences = try Backbones.generate(
+            session, prompt: [ids], options: options,
+            decode: { try tokenizer.decode($0, skipSpecialTokens: false) },
+            onToken: { sequence, token in
+                if sequence == 0, let onText { try onText(stream.append(token)) }
+                return true
+            }, shouldStop: shouldStop)
+        if let onText { try onText(stream.finish()) }
+        return try sequences.map {
+            GeneratedText(
+                ids: $0.ids, text: try tokenizer.decode($0.ids), reason: $0.reason,
+                promptTokens: prompt.ids.count)
+        }
+    }
+
+    /// A session over the prompt, the ids that penalties count, and how many tokens may follow.
+    private func session(_ prompt: PreparedPrompt, options: GenerationOptions) throws -> (
+        any GenerationSession, [Int], Int
+    ) {
+        try withoutGradients {
+            let wanted = try GenerationLength(options, prompt: prompt.ids.count).maximumNew
+            if case .t5(let model) = network {
+                let ids = try Tensor(prompt.ids, [1, prompt.ids.count])
+                return try t5Session(model, model.embed(ids), wanted)
+            }
+            if case .instructBLIP(let model) = network, case .t5(let t5) = model.language {
+                let ids = try Tensor(prompt.ids, [1, prompt.ids.count])
+                return try t5Session(
+                    t5, model.embed(ids, images: instructQueries(model, prompt)).embeddings, wanted)
+            }
+            let (text, embeddings) = try reader(prompt)
+            let room = text.configuration.context - embeddings.shape[1]
+            let session = try DecoderSession(
+                text, embeddings: embeddings, maxNewTokens: max(1, min(wanted, room)))
+            return (session, prompt.ids, min(wanted, room))
+        }
+    }
+
+    private func t5Session(_ model: T5, _ embeddings: Tensor, _ wanted: Int) throws -> (
+        any GenerationSession, [Int], Int
+    ) {
+        let session = try T5Session(model, encoded: model.encode(embeddings), maxNewTokens: wanted)
+        return (session, [model.configuration.startID], wanted)
+    }
+
+    // MARK: Conversations
+
+    /// The prompt of one user turn, by the model's template; without one, as the family's releases write it.
+    ///
+    /// - Parameter images: how many images stand before the words.
+    /// - Returns: the prompt and whether special tokens are still to be added.
+    public func chatPrompt(_ words: String, images: Int = 0) throws -> (text: String, addSpecialTokens: Bool)
+    {
+        let marks = String(repeating: Self.mark, count: images)
+        if let template {
+            let parts: [JSON] =
+                Array(repeating: ["type": "image"], count: images) + [
+                    ["type": "text", "text": .string(words)]
+                ]
+            let content: JSON = readsImages ? .array(parts) : .string(words)
+            let special = tokenizer.specialTokens
+            let text = try template.render(
+                messages: [["role": "user", "content": content]],
+                variables: [
+                    "bos_token": .string(special.beginning?.text ?? ""),
+                    "eos_token": .string(special.end?.text ?? ""),
+                ])
+            let written = special.beginning.map { text.hasPrefix($0.text) } ?? false
+            return (text, !written)
+        }
+        switch network {
+        case .llava:
+            let system =
+                "A chat between a curious human and an artificial intelligence assistant. "
+                + "The assistant gives helpful, detailed, and polite answers to the human's questions."
+            return ("\(system) USER: \(marks)\n\(words) ASSISTANT:", true)
+        case .instructBLIP: return ("Question: \(words) Short answer:", true)
+        case .idefics, .idefics2: return ("\(marks)Question: \(words) Short answer:", true)
+        case .decoder, .t5: return (words, true)
+        }
+    }
+}
