@@ -336,6 +336,7 @@ import Torch
         refused("10 image tokens, the images have 5") {
             _ = try model.embed(test.ids, images: images.sliced(0, 0, 1))
         }
+        refused("there is no image") { _ = try model.embed(test.ids, images: nil) }
         refused("do not stand in front") { _ = try model.embed(text, images: images.sliced(0, 0, 1)) }
         refused("for 2 images") {
             _ = try model.encode(pixels, instruction: loaded.instruction.sliced(0, 0, 1))
