@@ -81,7 +81,8 @@ import Torch
         let images = try loaded.images().detached()
         let wanted = try Self.wanted(loaded.test)
         for (row, length) in [10, 5].enumerated() {
-            let text = try loaded.test.ids.sliced(0, row, row + 1).sliced(1, 15 - length)  // [1, T], no padding
+            // [1, T], no padding.
+            let text = try loaded.test.ids.sliced(0, row, row + 1).sliced(1, 15 - length)
             let (embeddings, mask) = try loaded.model.embed(text, images: images.sliced(0, row, row + 1))
             #expect(embeddings.shape == [1, Self.queries + length, 30] && mask == nil)
             #expect(try Self.greedy(loaded.model, embeddings, mask) == [wanted[row]])
