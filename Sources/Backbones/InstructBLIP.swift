@@ -45,15 +45,8 @@ public struct InstructBLIPConfiguration: Sendable, Equatable {
     /// Reads an `InstructBlipConfig`; absent keys have the defaults of its classes. BLIP-2's is another model.
     public init(_ json: JSON, source: String) throws {
         try requireModelType("instructblip", json, source: source)
-        // An absent part has defaults, as an empty one.
-        var members = json.members ?? []
-        for part in ["vision_config", "qformer_config"] where json[part]?.members == nil {
-            members.removeAll { $0.key == part }
-            members.append(.init(part, .object([])))
-        }
-        let whole = JSON.object(members)
-        vision = try EVAVisionConfiguration(whole, source: source)
-        qformer = try QFormerConfiguration(whole, source: source)
+        vision = try EVAVisionConfiguration(json, source: source)
+        qformer = try QFormerConfiguration(json, source: source)
         qformer.readsText = true  // whatever type the part gives itself, as in the reference
         text = try Text(json["text_config"] ?? .null, source: source)
         for key in ["image_token_index", "image_token_id"] where json[key]?.isNull == false {
@@ -260,8 +253,16 @@ public struct InstructBLIP: Module {
         let marks = try configuration.imageID.map { try ids .== Double($0) }
         // The id of an image need not be one of the table: its row is replaced anyway.
         let words = try language.embed(marks.map { try ids.masked($0, 0) } ?? ids)
-        guard let images else { return (words, mask) }
-        if let imageID = configuration.imageID, let marks, try marks.any().integerItem() != 0 {
+        let isMarked = try marks.map { try $0.any().integerItem() != 0 } ?? false
+        guard let images else {
+            guard !isMarked else {
+                throw VQAError(
+                    "cannot join images and text", at: "the prompt",
+                    because: "it has image tokens, and there is no image")
+            }
+            return (words, mask)
+        }
+        if isMarked, let imageID = configuration.imageID {
             return (try placed(images, in: words, ids: ids, imageID: imageID), mask)
         }
         let (shape, text) = (images.shape, words.shape)
