@@ -131,7 +131,7 @@ public struct EVAVision: Module {
     public static func renamed(
         _ weights: [String: Tensor], _ configuration: EVAVisionConfiguration
     ) throws -> [String: Tensor] {
-        let lavis = towerPart(of: weights, marker: "patch_embed.proj.weight")
+        let lavis = towerPart(of: weights, markers: ["patch_embed.proj.weight", "blocks.0.attn.qkv.weight"])
         guard !lavis.isEmpty else { return towerPart(of: weights) }
         var result: [String: Tensor] = [:]
         for (name, tensor) in lavis {

@@ -29,7 +29,7 @@ public struct FlamingoPerceiver: Module {
 
     /// The resampler's weights out of a checkpoint of the release.
     public static func renamed(_ weights: [String: Tensor]) -> [String: Tensor] {
-        towerPart(of: weights, marker: "layers.0.0.norm_latents.weight")
+        towerPart(of: weights, markers: ["layers.0.0.norm_latents.weight", "layers.0.0.to_kv.weight"])
     }
 
     /// Image tokens [B, N, D] → [B, L, D].

@@ -13,8 +13,9 @@ func resampledPositions(
     let size = table.shape.last ?? 0
     let rows = try cubicWeights(side, height, scale: Double(side) / (Double(height) + margin))
     let columns = try cubicWeights(side, width, scale: Double(side) / (Double(width) + margin))
-    let tall = try rows.to(table.device).matmul(table.to(.float32).reshaped([side, side * size]))  // [height, side · D]
-    let grid = try columns.to(table.device).matmul(tall.reshaped([height, side, size]))  // [height, width, D]
+    // Down: [height, side] · [side, side · D]; then across: [width, side] · [height, side, D].
+    let tall = try rows.to(table.device).matmul(table.to(.float32).reshaped([side, side * size]))
+    let grid = try columns.to(table.device).matmul(tall.reshaped([height, side, size]))
     return try grid.reshaped([height * width, size]).to(table.dtype)
 }
 

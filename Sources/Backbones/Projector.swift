@@ -56,11 +56,49 @@ public struct ProjectorConfiguration: Sendable, Equatable {
             return
         }
         (inputSize, self.outputSize) = (imageSize, outputSize)
-        if let several = json["vision_feature_layer"]?.array, !several.isEmpty, several.count <= 1024 {
-            inputSize = imageSize * several.count
-        }
+        inputSize = try imageSize * FeatureSelection(json, source: source).layers.count
         activation = try json.activation("projector_hidden_act", activation, source: source)
         hasBias = json["multimodal_projector_bias"]?.bool ?? hasBias
+    }
+}
+
+/// Which hidden states of its image tower a LLaVA takes: the arguments of ``CLIPVision/features(_:layers:classToken:tap:)``.
+public struct FeatureSelection: Sendable, Equatable {
+    /// One or several hidden states, joined along the width.
+    public var layers = [-2]
+    /// Whether the class token is one of the image tokens.
+    public var classToken = false
+
+    /// LLaVA-1.5's: the patches of the last hidden state but one.
+    public init() {}
+
+    /// Reads `vision_feature_layer` and `vision_feature_select_strategy` of the reference's `LlavaConfig`, or LLaVA's own
+    /// `mm_vision_select_layer` and `mm_vision_select_feature`.
+    public init(_ json: JSON, source: String) throws {
+        for key in ["mm_vision_select_layer", "vision_feature_layer"] {
+            guard let value = json[key], !value.isNull else { continue }
+            let found = value.integer.map { [$0] } ?? (value.array ?? []).compactMap(\.integer)
+            guard (1...1024).contains(found.count), found.count == value.array?.count ?? 1,
+                found.allSatisfy({ (-1024...1024).contains($0) })
+            else { throw FeatureSelection.refusal(key, value, "no layer or list of layers", source) }
+            layers = found
+        }
+        for (key, dropped, kept) in [
+            ("mm_vision_select_feature", "patch", "cls_patch"),
+            ("vision_feature_select_strategy", "default", "full"),
+        ] {
+            guard let value = json[key], !value.isNull else { continue }
+            guard value.string == dropped || value.string == kept else {
+                throw FeatureSelection.refusal(key, value, "neither \(dropped) nor \(kept)", source)
+            }
+            classToken = value.string == kept
+        }
+    }
+
+    private static func refusal(_ key: String, _ value: JSON, _ fault: String, _ source: String) -> VQAError {
+        VQAError(
+            "cannot use the model", at: "\(source), \(key)", because: "\(value.text().prefix(60)) is \(fault)"
+        )
     }
 }
 

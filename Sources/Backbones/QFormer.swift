@@ -156,8 +156,12 @@ public struct QFormer: Module {
     /// Brings the names of a checkpoint to these: LAVIS's `Qformer.bert.`, or the reference's `qformer.` wherever it stands,
     /// the two spellings of attention and norm included. Other parts of the file are left out, LAVIS's head `Qformer.cls.` too.
     public static func renamed(_ weights: [String: Tensor]) -> [String: Tensor] {
-        let marker = "encoder.layer.0.crossattention.output.dense.weight"
-        let part = towerPart(of: weights, marker: marker)
+        let part = towerPart(
+            of: weights,
+            markers: [
+                "encoder.layer.0.crossattention.output.dense.weight",
+                "encoder.layer.0.output_query.dense.weight",
+            ])
         let hasText = part["embeddings.word_embeddings.weight"] != nil
         var result: [String: Tensor] = [:]
         for (name, tensor) in part {

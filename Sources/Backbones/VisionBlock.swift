@@ -60,21 +60,28 @@ struct VisionBlock: Module {
     }
 }
 
-/// The vision tower's weights in a checkpoint that may hold a whole model: the keys that share the prefix of
-/// `marker`, without it. Empty when no key ends with the marker.
+/// The vision tower's weights in a checkpoint that may hold a whole model: the keys that share the prefix of a marker, without
+/// it. Empty when no key ends with a marker.
 ///
 /// The prefixes met are none, `vision_model.`, `model.vision_model.`, `vision_tower.vision_model.`, `model.vision_tower.`
 /// and `model.vision_tower.vision_tower.vision_model.`, with `base_model.model.` before it in adapters' files.
+///
+/// - Parameter markers: keys that every such part has, the surest first; with more than one a damaged file that lacks the
+///   first is still recognised, and the loading can name what it lacks.
 func towerPart(
-    of weights: [String: Tensor], marker: String = "embeddings.patch_embedding.weight"
+    of weights: [String: Tensor],
+    markers: [String] = ["embeddings.patch_embedding.weight", "post_layernorm.weight"]
 ) -> [String: Tensor] {
-    let found = weights.keys.filter { $0 == marker || $0.hasSuffix("." + marker) }
-    guard let prefix = found.min()?.dropLast(marker.count) else { return [:] }
-    var result: [String: Tensor] = [:]
-    for (name, tensor) in weights where name.hasPrefix(prefix) {
-        let key = String(name.dropFirst(prefix.count))
-        // A counter that old files store and nothing reads.
-        if key != "embeddings.position_ids" { result[key] = tensor }
+    for marker in markers {
+        let found = weights.keys.filter { $0 == marker || $0.hasSuffix("." + marker) }
+        guard let prefix = found.min()?.dropLast(marker.count) else { continue }
+        var result: [String: Tensor] = [:]
+        for (name, tensor) in weights where name.hasPrefix(prefix) {
+            let key = String(name.dropFirst(prefix.count))
+            // A counter that old files store and nothing reads.
+            if key != "embeddings.position_ids" { result[key] = tensor }
+        }
+        return result
     }
-    return result
+    return [:]
 }

@@ -92,6 +92,29 @@ import Torch
         #expect(new.activation == .silu && !new.hasBias && new.depth == 2)
     }
 
+    @Test("LLaVA: the hidden states it takes are read from both kinds of configuration") func selection()
+        throws
+    {
+        func read(_ text: String) throws -> FeatureSelection {
+            try FeatureSelection(parsed(text), source: "c")
+        }
+        #expect(try read("{}") == FeatureSelection())
+        let old = try read(#"{"mm_vision_select_layer":-3,"mm_vision_select_feature":"cls_patch"}"#)
+        #expect(old.layers == [-3] && old.classToken)
+        let new = try read(#"{"vision_feature_layer":[-2,4],"vision_feature_select_strategy":"default"}"#)
+        #expect(new.layers == [-2, 4] && !new.classToken)
+        for (text, word) in [
+            (#"{"vision_feature_layer":[]}"#, "vision_feature_layer"),
+            (#"{"vision_feature_layer":[1,"x"]}"#, "vision_feature_layer"),
+            (#"{"vision_feature_layer":-9223372036854775808}"#, "vision_feature_layer"),
+            (#"{"mm_vision_select_layer":"last"}"#, "mm_vision_select_layer"),
+            (#"{"mm_vision_select_feature":"slicefour"}"#, "slicefour"),
+            (#"{"vision_feature_select_strategy":4}"#, "vision_feature_select_strategy"),
+        ] {
+            try checkRefused(text, word) { _ = try FeatureSelection($0, source: "c") }
+        }
+    }
+
     @Test("the released models have the reference's number of tensors and elements") func released() throws {
         let sizes = try JSON(contentsOf: ReferenceTests.fixture("vision/released.json"))
         func check(_ name: String, _ make: (JSON) throws -> any Module) throws {

@@ -84,6 +84,18 @@ import Torch
         #expect(Set(names.keys) == Set(plain.map(\.key)))
     }
 
+    @Test("CLIP: of a damaged file the loading names the one key that is missing") func clipDamaged() throws {
+        let part = try VisionPart("clip")
+        var weights = try part.weights(under: "vision_model.")
+        weights["vision_model.embeddings.patch_embedding.weight"] = nil
+        let names = try CLIPVision.renamed(weights)
+        var tower = try Self.clip(part)
+        let error = #expect(throws: VQAError.self) { try tower.load(names, from: "m") }
+        #expect(error?.description.contains("embeddings.patch_embedding.weight") == true)
+        #expect(error?.description.contains("layer_norm1") == false)
+        try checkStrict(tower, CLIPVision.renamed(part.weights))
+    }
+
     // MARK: Idefics
 
     @Test("Idefics: image tower, resampler and gradient equal the reference") func idefics() throws {
