@@ -55,7 +55,14 @@ public final class DecoderSession: GenerationSession {
             ?? Array(repeating: 0, count: shape[0])
         cache = try decoder.cache(rows: rows, capacity: capacity)
         let whole = decoder as? Decoder
-        fused = fuses && tap == nil ? try whole?.fused(capacity: capacity) : nil
+        let isPlain = try tap == nil && mask.map { try Self.isLeftPadded($0) } ?? true
+        fused = fuses && isPlain ? try whole?.fused(capacity: capacity) : nil
+    }
+
+    /// Whether padding stands before the real tokens only, [B, T].
+    private static func isLeftPadded(_ mask: Tensor) throws -> Bool {
+        let shown = try mask.to(.int64)
+        return try (shown.sliced(1, 1) .>= shown.sliced(1, 0, mask.shape[1] - 1)).all().integerItem() != 0
     }
 
     public func start() throws -> Tensor {

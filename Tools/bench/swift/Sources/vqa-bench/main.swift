@@ -4,6 +4,7 @@
 // vqa-bench training same|stores FOLDER
 // vqa-bench images FILE…
 // vqa-bench tokens one|batch TEXTS.json
+// vqa-bench generate prefill|decode FORMAT
 // vqa-bench overhead
 import Support
 
@@ -16,6 +17,7 @@ do {
     case ("images", _?, _): try measureImages(Array(arguments.dropFirst()))
     case ("tokens", "one", let texts?): try measureTokens(texts, inBatch: false)
     case ("tokens", "batch", let texts?): try measureTokens(texts, inBatch: true)
+    case ("generate", let part?, let format?): try measureGeneration(part, format)
     case ("overhead", _, _): try measureOverhead()
     default: throw VQAError("cannot measure", because: "the arguments are unknown; see main.swift")
     }
