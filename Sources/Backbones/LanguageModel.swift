@@ -90,6 +90,17 @@ public struct LanguageModel {
         }
     }
 
+    /// The shape of its T5, alone or inside InstructBLIP; nil for other models.
+    public var encoderDecoder: T5Configuration? {
+        switch network {
+        case .t5(let model): return model.configuration
+        case .instructBLIP(let model):
+            if case .t5(let shape) = model.configuration.text { return shape }
+            return nil
+        default: return nil
+        }
+    }
+
     /// The bytes that the weights take in memory, mapped ones included.
     public func byteCount() throws -> Int {
         func sum(_ module: some Module) throws -> Int {
@@ -106,15 +117,10 @@ public struct LanguageModel {
     }
 
     private func checkVocabulary() throws {
-        var size: Int
-        switch network {
-        case .t5(let model): size = model.configuration.vocabularySize
-        case .idefics(let model):
-            size = model.configuration.text.vocabularySize + model.configuration.additionalSize
-        default: size = decoder?.vocabularySize ?? .max
-        }
-        // A T5 inside another model is checked by what it is given.
-        if case .instructBLIP = network, decoder == nil { size = .max }
+        var size = decoder?.vocabularySize ?? encoderDecoder?.vocabularySize ?? .max
+        if case .idefics(let model) = network { size += model.configuration.additionalSize }
+        // The mark of an image needs no row: it is never looked up.
+        if case .instructBLIP(let model) = network, model.configuration.imageID == size { size += 1 }
         guard tokenizer.vocabularySize <= size else {
             throw VQAError(
                 "cannot use the model", at: path,
