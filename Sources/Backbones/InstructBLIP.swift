@@ -218,7 +218,8 @@ public struct InstructBLIP: Module {
     ) throws -> Tensor {
         try joint.projection(
             queries(
-                pixels, instruction: instruction, mask: mask, dropout: dropout, visionTap: visionTap, tap: tap))
+                pixels, instruction: instruction, mask: mask, dropout: dropout, visionTap: visionTap, tap: tap
+            ))
     }
 
     /// What the Q-Former makes of images, before its projection: pixels [N, 3, S, S] → [N, Q, width of the Q-Former];

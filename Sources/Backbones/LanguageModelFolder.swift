@@ -22,10 +22,7 @@ struct LanguageModelFolder {
     }
 
     func open(_ format: WeightFormat) throws -> OpenedLanguageModel {
-        guard let family = json["model_type"]?.string else {
-            throw VQAError("cannot use the model", at: source, because: "it has no model_type")
-        }
-        guard LanguageModel.families.contains(family) else { throw unknown(family) }
+        let family = try family()
         // The small files first: what is wrong with them is said before gigabytes are read.
         let tokenizer = try Tokenizer(contentsOf: path)
         let questions = path + "/qformer_tokenizer"
@@ -43,6 +40,17 @@ struct LanguageModelFolder {
         return OpenedLanguageModel(
             family: family, network: network, tokenizer: tokenizer, questionTokenizer: questionTokenizer,
             processor: processor, template: template, generation: generation)
+    }
+
+    /// The model alone, its weights as the files have them.
+    func network() throws -> LanguageModel.Network { try network(family()).0 }
+
+    private func family() throws -> String {
+        guard let family = json["model_type"]?.string else {
+            throw VQAError("cannot use the model", at: source, because: "it has no model_type")
+        }
+        guard LanguageModel.families.contains(family) else { throw unknown(family) }
+        return family
     }
 
     private func unknown(_ family: String) -> VQAError {
@@ -143,14 +151,6 @@ struct LanguageModelFolder {
 }
 
 extension LanguageModel.Network {
-    /// Whether it reads images.
-    fileprivate var readsImages: Bool {
-        switch self {
-        case .decoder, .t5: false
-        default: true
-        }
-    }
-
     /// The ids that end a text, as its configuration says.
     fileprivate var endIDs: [Int] {
         switch self {

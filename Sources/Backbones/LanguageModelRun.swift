@@ -40,7 +40,8 @@ extension LanguageModel {
                 let queries = try instructQueries(model, prompt)
                 found.append(NamedTensor("qformer", try queries.states.selected(0, 0)))
                 if case .t5(let t5) = model.language {
-                    return try found + t5Outputs(t5, model.embed(ids, images: queries.tokens).embeddings, decoderIDs)
+                    return try found
+                        + t5Outputs(t5, model.embed(ids, images: queries.tokens).embeddings, decoderIDs)
                 }
             }
             let (text, embeddings) = try reader(prompt)
@@ -63,7 +64,8 @@ extension LanguageModel {
         }
         if let context = decoder?.context, prompt.ids.count > context {
             throw refuse(
-                "the prompt", "it has \(prompt.ids.count) tokens, the model's context has \(context)", "shorten it")
+                "the prompt", "it has \(prompt.ids.count) tokens, the model's context has \(context)",
+                "shorten it")
         }
         guard let decoderIDs else { return }
         guard let size = encoderDecoder?.vocabularySize else {

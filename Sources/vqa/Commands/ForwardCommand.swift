@@ -44,7 +44,8 @@ struct ForwardCommand: ParsableCommand {
     func run() throws {
         let ids = try decoderIds.map(wholeNumbers)
         let tensors = try Forward(
-            model: model, prompt: prompt, images: image, dtype: dtype, decoderIDs: ids, visionModel: visionModel
+            model: model, prompt: prompt, images: image, dtype: dtype, decoderIDs: ids,
+            visionModel: visionModel
         ).run()
         try Forward.write(tensors, to: output)
         for tensor in tensors { try Output.print("\(tensor.key)  \(tensor.tensor.shape)") }
