@@ -114,6 +114,26 @@ public struct CLIPVisionConfiguration: Sendable, Equatable {
                 because: "its position table \(table) fits no square image")
         }
     }
+
+    /// The shape of a tower in the reference's key names, read off its weights; heads are 64 wide, as in every CLIP.
+    init(reference weights: [String: Tensor], source: String) throws {
+        let tower = try CLIPVision.renamed(weights)
+        func shape(_ name: String) -> [Int] { tower["vision_model.\(name).weight"]?.shape ?? [] }
+        let (patch, table) = (
+            shape("embeddings.patch_embedding"), shape("embeddings.position_embedding")
+        )
+        let fed = shape("encoder.layers.0.mlp.fc1")
+        guard patch.count == 4, table.count == 2, table[0] > 1, fed.count == 2, patch[0] % 64 == 0 else {
+            throw VQAError(
+                "cannot use the model", at: source,
+                because: "the shape of its CLIP image tower cannot be read off its weights",
+                remedy: "give the tower's folder, with config.json, by --vision-model")
+        }
+        let side = Int(Double(table[0] - 1).squareRoot().rounded())
+        (patchSize, hiddenSize, imageSize) = (patch[3], patch[0], side * patch[3])
+        layers = tower.keys.count { $0.hasSuffix(".layer_norm1.weight") }
+        (heads, intermediateSize, projectionSize) = (max(1, patch[0] / 64), fed[0], 0)
+    }
 }
 
 /// The image tower of CLIP (Radford et al. 2021): a pre-norm vision transformer. Keys as in the reference's

@@ -216,11 +216,23 @@ public struct InstructBLIP: Module {
         _ pixels: Tensor, instruction: Tensor?, mask: Tensor? = nil, dropout: Double = 0,
         visionTap: Tap? = nil, tap: Tap? = nil
     ) throws -> Tensor {
+        try joint.projection(
+            queries(
+                pixels, instruction: instruction, mask: mask, dropout: dropout, visionTap: visionTap, tap: tap
+            ))
+    }
+
+    /// What the Q-Former makes of images, before its projection: pixels [N, 3, S, S] → [N, Q, width of the Q-Former];
+    /// arguments as those of ``encode(_:instruction:mask:dropout:visionTap:tap:)``.
+    public func queries(
+        _ pixels: Tensor, instruction: Tensor?, mask: Tensor? = nil, dropout: Double = 0,
+        visionTap: Tap? = nil, tap: Tap? = nil
+    ) throws -> Tensor {
         if let instruction {
             try requireInstruction(instruction, mask: mask, images: pixels.shape.first ?? 0)
         }
         let tokens = try vision(pixels, tap: visionTap)  // [N, patches + 1, width of the tower]
-        return try joint(tokens, text: instruction, textMask: mask, dropout: dropout, tap: tap)
+        return try joint.queries(tokens, text: instruction, textMask: mask, dropout: dropout, tap: tap)
     }
 
     private func requireInstruction(_ ids: Tensor, mask: Tensor?, images: Int) throws {

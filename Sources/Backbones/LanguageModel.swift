@@ -70,51 +70,21 @@ public struct LanguageModel {
     }
 
     /// Whether it reads images.
-    public var readsImages: Bool {
-        switch network {
-        case .decoder, .t5: false
-        case .llava, .instructBLIP, .idefics, .idefics2: true
-        }
-    }
+    public var readsImages: Bool { network.readsImages }
 
     /// The shape of its decoder; nil for T5.
-    public var decoder: DecoderConfiguration? {
-        switch network {
-        case .decoder(let model): model.configuration
-        case .llava(let model): model.configuration.text
-        case .idefics(let model): model.configuration.text
-        case .idefics2(let model): model.configuration.text
-        case .instructBLIP(let model):
-            if case .decoder(let decoder) = model.language { decoder.configuration } else { nil }
-        case .t5: nil
-        }
-    }
+    public var decoder: DecoderConfiguration? { network.decoder }
+
+    /// The shape of its T5, alone or inside InstructBLIP; nil for other models.
+    public var encoderDecoder: T5Configuration? { network.encoderDecoder }
 
     /// The bytes that the weights take in memory, mapped ones included.
     public func byteCount() throws -> Int {
-        func sum(_ module: some Module) throws -> Int {
-            try module.parameters().reduce(0) { $0 + $1.tensor.count * $1.tensor.dtype.size }
-        }
-        return switch network {
-        case .decoder(let model): try sum(model)
-        case .t5(let model): try sum(model)
-        case .llava(let model): try sum(model)
-        case .instructBLIP(let model): try sum(model)
-        case .idefics(let model): try sum(model)
-        case .idefics2(let model): try sum(model)
-        }
+        try network.parameters().reduce(0) { $0 + $1.tensor.count * $1.tensor.dtype.size }
     }
 
     private func checkVocabulary() throws {
-        var size: Int
-        switch network {
-        case .t5(let model): size = model.configuration.vocabularySize
-        case .idefics(let model):
-            size = model.configuration.text.vocabularySize + model.configuration.additionalSize
-        default: size = decoder?.vocabularySize ?? .max
-        }
-        // A T5 inside another model is checked by what it is given.
-        if case .instructBLIP = network, decoder == nil { size = .max }
+        let size = network.vocabularySize
         guard tokenizer.vocabularySize <= size else {
             throw VQAError(
                 "cannot use the model", at: path,
@@ -139,6 +109,14 @@ struct LanguageModelFile {
     private let path: String
 
     init(_ path: String) { self.path = path }
+
+    /// The model alone, its weights as the file has them.
+    func network() throws -> LanguageModel.Network {
+        let model = try GGUFModel(opening: path)
+        var decoder = try Decoder(DecoderConfiguration(model.configuration, source: path))
+        try decoder.load(model)
+        return .decoder(decoder)
+    }
 
     func open(_ format: WeightFormat) throws -> OpenedLanguageModel {
         let model = try GGUFModel(opening: path)

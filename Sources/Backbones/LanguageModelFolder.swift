@@ -22,9 +22,13 @@ struct LanguageModelFolder {
     }
 
     func open(_ format: WeightFormat) throws -> OpenedLanguageModel {
-        guard let family = json["model_type"]?.string else {
-            throw VQAError("cannot use the model", at: source, because: "it has no model_type")
-        }
+        let family = try family()
+        // The small files first: what is wrong with them is said before gigabytes are read.
+        let tokenizer = try Tokenizer(contentsOf: path)
+        let questions = path + "/qformer_tokenizer"
+        let questionTokenizer =
+            family == "instructblip" || isFolder(questions) ? try Tokenizer(contentsOf: questions) : nil
+        let template = try ChatTemplate(folder: path)
         var (network, processor) = try network(family)
         try apply(format, to: &network)
         if let given = try? ImageProcessor(folder: path), processor == nil, network.readsImages {
@@ -33,11 +37,27 @@ struct LanguageModelFolder {
         if processor == nil, network.readsImages { processor = try ImageProcessor(folder: path) }
         var generation = try GenerationOptions(folder: path)
         if generation.eosIDs.isEmpty { generation.eosIDs = network.endIDs }
-        let questions = path + "/qformer_tokenizer"
         return OpenedLanguageModel(
-            family: family, network: network, tokenizer: try Tokenizer(contentsOf: path),
-            questionTokenizer: isFolder(questions) ? try Tokenizer(contentsOf: questions) : nil,
-            processor: processor, template: try ChatTemplate(folder: path), generation: generation)
+            family: family, network: network, tokenizer: tokenizer, questionTokenizer: questionTokenizer,
+            processor: processor, template: template, generation: generation)
+    }
+
+    /// The model alone, its weights as the files have them.
+    func network() throws -> LanguageModel.Network { try network(family()).0 }
+
+    private func family() throws -> String {
+        guard let family = json["model_type"]?.string else {
+            throw VQAError("cannot use the model", at: source, because: "it has no model_type")
+        }
+        guard LanguageModel.families.contains(family) else { throw unknown(family) }
+        return family
+    }
+
+    private func unknown(_ family: String) -> VQAError {
+        VQAError(
+            "cannot use the model", at: "\(source), model_type",
+            because: "\(family.prefix(60)) is not one of \(LanguageModel.families.joined(separator: ", "))",
+            remedy: nearestMatch(to: family, in: LanguageModel.families).map { "did you mean '\($0)'?" })
     }
 
     private func network(_ family: String) throws -> (LanguageModel.Network, ImageProcessor?) {
@@ -73,11 +93,7 @@ struct LanguageModelFolder {
             try model.load(checkpoint.tensors(), from: checkpoint.path)
             return (.idefics2(model), nil)
         default:
-            throw VQAError(
-                "cannot use the model", at: "\(source), model_type",
-                because:
-                    "\(family.prefix(60)) is not one of \(LanguageModel.families.joined(separator: ", "))",
-                remedy: nearestMatch(to: family, in: LanguageModel.families).map { "did you mean '\($0)'?" })
+            throw unknown(family)
         }
     }
 
@@ -85,24 +101,22 @@ struct LanguageModelFolder {
     private func ownLlava() throws -> (LanguageModel.Network, ImageProcessor?) {
         let weights = try checkpoint.tensors()
         let named = json["mm_vision_tower"]?.string ?? ""
+        let holdsTower = weights.keys.contains { $0.hasPrefix("model.vision_tower.") }
+        let folders = named.isEmpty ? [] : [named, "\(path)/\(named)"].filter(isFolder)
         var tower: [String: Tensor]?
         var shape: CLIPVisionConfiguration
-        if let folder = vision ?? (isFolder(named) ? named : nil) {
+        if let folder = vision ?? folders.first {
             let config = folder + "/config.json"
             shape = try CLIPVisionConfiguration(JSON(contentsOf: config), source: config)
-            tower = try Checkpoint(opening: folder).tensors()
+            // The checkpoint's own tower counts more: it may have been trained with the rest.
+            if !holdsTower { tower = try Checkpoint(opening: folder).tensors() }
+        } else if holdsTower {
+            shape = try CLIPVisionConfiguration(reference: weights, source: checkpoint.path)
         } else {
-            guard weights.keys.contains(where: { $0.hasPrefix("model.vision_tower.") }) else {
-                throw VQAError(
-                    "cannot use the model", at: path,
-                    because:
-                        "its image tower \(named.prefix(80)) is neither in the checkpoint nor a folder here",
-                    remedy: "give --vision-model")
-            }
-            // Every LLaVA-1.5 has this tower, ViT-L/14 at 336 pixels.
-            shape = CLIPVisionConfiguration()
-            (shape.imageSize, shape.patchSize, shape.hiddenSize) = (336, 14, 1024)
-            (shape.layers, shape.heads, shape.intermediateSize) = (24, 16, 4096)
+            throw VQAError(
+                "cannot use the model", at: path,
+                because: "its image tower \(named.prefix(80)) is neither in the checkpoint nor a folder here",
+                remedy: "give --vision-model")
         }
         let configuration = try LlavaConfiguration(own: json, vision: shape, source: source)
         var model = try Llava(configuration)
@@ -137,14 +151,6 @@ struct LanguageModelFolder {
 }
 
 extension LanguageModel.Network {
-    /// Whether it reads images.
-    fileprivate var readsImages: Bool {
-        switch self {
-        case .decoder, .t5: false
-        default: true
-        }
-    }
-
     /// The ids that end a text, as its configuration says.
     fileprivate var endIDs: [Int] {
         switch self {

@@ -120,7 +120,8 @@ extension LanguageModel {
         return ids
     }
 
-    /// Every run of images is put between marks of its own; spaces beside them are dropped. The text begins with <s>.
+    /// Every run of images is put between marks of its own; spaces at both ends of a text are dropped. The first begins
+    /// with <s>.
     private func ideficsIDs(_ pieces: [String], _ special: Bool) throws -> [Int] {
         let around = "<fake_token_around_image>"
         var text = special ? tokenizer.specialTokens.beginning?.text ?? "<s>" : ""
@@ -130,7 +131,7 @@ extension LanguageModel {
                 text += isAfterImage ? Self.mark + around : around + Self.mark + around
                 isAfterImage = true
             }
-            let words = pieces.count > 1 ? piece.trimmed : piece
+            let words = piece.trimmed
             if !words.isEmpty {
                 text += words
                 isAfterImage = false

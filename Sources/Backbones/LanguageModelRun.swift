@@ -20,27 +20,59 @@ extension LanguageModel {
 
     /// The tensors of one forward pass, to compare with another implementation.
     ///
-    /// `input_ids` [1, T], `pixel_values` with images, and `logits` [T, V]; T5: `logits` [T', V] of the decoder's ids and
-    /// `encoder_hidden` [T, D]; InstructBLIP also `qformer` [Q, D].
+    /// `input_ids` [1, T], `pixel_values` with images, in the shape of the reference's processor, and `logits` [T, V]; T5:
+    /// `logits` [T', V] of the decoder's ids and `encoder_hidden` [T, D]; InstructBLIP also `qformer` [Q, D], the Q-Former's
+    /// states at its queries, before they are brought to the width of the language model.
+    ///
+    /// - Throws: `VQAError` for a prompt that is longer than the context, and for ids that the model has not.
     public func outputs(_ prompt: PreparedPrompt, decoderIDs: [Int]? = nil) throws -> [NamedTensor] {
-        try withoutGradients {
+        try checkForward(prompt, decoderIDs)
+        return try withoutGradients {
             let ids = try Tensor(prompt.ids, [1, prompt.ids.count])
-            let pixels = try prompt.images.map { try Tensor($0.pixelValues, $0.shape) }
-            var found =
-                [NamedTensor("input_ids", ids)] + (pixels.map { [NamedTensor("pixel_values", $0)] } ?? [])
+            var found = [NamedTensor("input_ids", ids)]
+            if let pixels = try prompt.images.map({ try Tensor($0.pixelValues, $0.shape) }) {
+                found.append(NamedTensor("pixel_values", try hasImageRows ? pixels.unsqueezed(0) : pixels))
+            }
             if case .t5(let model) = network {
                 return try found + t5Outputs(model, model.embed(ids), decoderIDs)
             }
             if case .instructBLIP(let model) = network {
                 let queries = try instructQueries(model, prompt)
-                found.append(NamedTensor("qformer", try queries.selected(0, 0)))
+                found.append(NamedTensor("qformer", try queries.states.selected(0, 0)))
                 if case .t5(let t5) = model.language {
-                    return try found + t5Outputs(t5, model.embed(ids, images: queries).embeddings, decoderIDs)
+                    return try found
+                        + t5Outputs(t5, model.embed(ids, images: queries.tokens).embeddings, decoderIDs)
                 }
             }
             let (text, embeddings) = try reader(prompt)
             let hidden = try text.hidden(embeddings, mask: nil, cache: nil, tap: nil)
             return try found + [NamedTensor("logits", text.logits(hidden).selected(0, 0).to(.float32))]
+        }
+    }
+
+    /// Idefics' processors give the images of each prompt a row.
+    private var hasImageRows: Bool {
+        switch network {
+        case .idefics, .idefics2: true
+        default: false
+        }
+    }
+
+    private func checkForward(_ prompt: PreparedPrompt, _ decoderIDs: [Int]?) throws {
+        func refuse(_ place: String, _ why: String, _ remedy: String? = nil) -> VQAError {
+            VQAError("cannot run the model", at: place, because: why, remedy: remedy)
+        }
+        if let context = decoder?.context, prompt.ids.count > context {
+            throw refuse(
+                "the prompt", "it has \(prompt.ids.count) tokens, the model's context has \(context)",
+                "shorten it")
+        }
+        guard let decoderIDs else { return }
+        guard let size = encoderDecoder?.vocabularySize else {
+            throw refuse("--decoder-ids", "the model has one text, not an encoder's and a decoder's")
+        }
+        guard !decoderIDs.isEmpty, decoderIDs.allSatisfy((0..<size).contains) else {
+            throw refuse("--decoder-ids", "the ids of the model go from 0 to \(size - 1)")
         }
     }
 
@@ -71,7 +103,7 @@ extension LanguageModel {
         case .idefics(let model): return try ideficsReader(model, prompt, ids, pixels)
         case .instructBLIP(let model):
             guard case .decoder(let decoder) = model.language else { break }
-            return (decoder, try model.embed(ids, images: instructQueries(model, prompt)).embeddings)
+            return (decoder, try model.embed(ids, images: instructQueries(model, prompt).tokens).embeddings)
         case .t5: break
         }
         throw VQAError(
@@ -100,13 +132,17 @@ extension LanguageModel {
         return (reader, try reader.embed(ids))
     }
 
-    private func instructQueries(_ model: InstructBLIP, _ prompt: PreparedPrompt) throws -> Tensor {
+    /// The Q-Former's states at its queries, [1, Q, width of the Q-Former], and the soft tokens [1, Q, D] they become.
+    private func instructQueries(_ model: InstructBLIP, _ prompt: PreparedPrompt) throws -> (
+        states: Tensor, tokens: Tensor
+    ) {
         guard let images = prompt.images else {
             throw VQAError("cannot read the prompt", at: name, because: "the model needs an image")
         }
         let question =
             prompt.question.isEmpty ? nil : try Tensor(prompt.question, [1, prompt.question.count])
-        return try model.encode(Tensor(images.pixelValues, images.shape), instruction: question)
+        let states = try model.queries(Tensor(images.pixelValues, images.shape), instruction: question)
+        return (states, try model.joint.projection(states))
     }
 
     // MARK: Generation
@@ -153,7 +189,7 @@ extension LanguageModel {
             if case .instructBLIP(let model) = network, case .t5(let t5) = model.language {
                 let ids = try Tensor(prompt.ids, [1, prompt.ids.count])
                 return try t5Session(
-                    t5, model.embed(ids, images: instructQueries(model, prompt)).embeddings, wanted)
+                    t5, model.embed(ids, images: instructQueries(model, prompt).tokens).embeddings, wanted)
             }
             let (text, embeddings) = try reader(prompt)
             let room = text.configuration.context - embeddings.shape[1]

@@ -324,10 +324,20 @@ public struct QFormerJoint: Module {
         _ image: Tensor, text: Tensor? = nil, textMask: Tensor? = nil, imageMask: Tensor? = nil,
         dropout: Double = 0, tap: Tap? = nil
     ) throws -> Tensor {
+        try projection(
+            queries(
+                image, text: text, textMask: textMask, imageMask: imageMask, dropout: dropout, tap: tap))
+    }
+
+    /// The same before the projection: image [B, N, V], text ids and mask [B, T] → [B, Q, D].
+    public func queries(
+        _ image: Tensor, text: Tensor? = nil, textMask: Tensor? = nil, imageMask: Tensor? = nil,
+        dropout: Double = 0, tap: Tap? = nil
+    ) throws -> Tensor {
         let rows = try qformer(
             queries: queryTokens, text: text, textMask: textMask, image: image, imageMask: imageMask,
             dropout: dropout, tap: tap)
-        return try projection(rows.sliced(1, 0, queryTokens.shape[1]))
+        return try rows.sliced(1, 0, queryTokens.shape[1])
     }
 
     /// Brings the names of a whole checkpoint, the reference's or LAVIS's (`llm_proj`, `t5_proj`, `opt_proj`), to these, and

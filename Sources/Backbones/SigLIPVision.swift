@@ -140,11 +140,14 @@ public struct SigLIPVision: Module {
     /// One vector an image, by attention pooling: [B, N, D] → [B, D]; nil without a head.
     public func pooled(_ hidden: Tensor) throws -> Tensor? { try head.map { try $0(hidden) } }
 
-    /// Which patches show a part of the image: pixel mask [B, H, W] → [B, h, w], true where at least one pixel of the cell
-    /// is. Pixels right of and below the last whole cell do not count.
+    /// Which patches the image fills: pixel mask [B, H, W] → [B, h, w], true where every pixel of the cell is.
+    ///
+    /// A cell that the image fills in part is padding, so that an image gives the same beside larger ones as alone, where
+    /// the convolution drops such cells. The reference counted them until 4.45 (transformers #33499).
     public func patchMask(_ pixels: Tensor) throws -> Tensor {
         let size = configuration.patchSize
-        return try pixels.to(.float32).unsqueezed(1).maxPool(size, stride: size).squeezed(1) .> 0
+        let padding = try (pixels.to(.float32) * -1).unsqueezed(1).maxPool(size, stride: size)
+        return try padding.squeezed(1) .< 0
     }
 
     /// The row of the table for every patch of images of any size: mask [B, h, w] → int64 [B, h · w].

@@ -11,14 +11,17 @@ public struct Forward {
     private let images: [String]
     private let dtype: DType
     private let decoderIDs: [Int]?
+    private let visionModel: String?
 
     /// - Parameters:
     ///   - prompt: for text encoders.
     ///   - images: for image encoders, where several are one batch, and for models that read both.
     ///   - decoderIDs: what the decoder of a T5 reads; its start token unless given.
-    public init(model: String, prompt: String?, images: [String], dtype: String, decoderIDs: [Int]? = nil)
-        throws
-    {
+    ///   - visionModel: the folder of LLaVA's image tower, where its checkpoint does not hold it.
+    public init(
+        model: String, prompt: String?, images: [String], dtype: String, decoderIDs: [Int]? = nil,
+        visionModel: String? = nil
+    ) throws {
         guard let dtype = [DType.float32, .bfloat16].first(where: { "\($0)" == dtype }) else {
             throw VQAError(
                 "cannot compute", at: "--dtype \(dtype)", because: "it is neither float32 nor bfloat16")
@@ -28,6 +31,7 @@ public struct Forward {
         self.images = images
         self.dtype = dtype
         self.decoderIDs = decoderIDs
+        self.visionModel = visionModel
     }
 
     /// Language and joined models: see ``LanguageModel/outputs(_:decoderIDs:)``. BERT: `input_ids` [1, T], `hidden` [1, T, D], `pooled` [1, D]. Image encoders: `pixel_values` [B, 3, H, W] and
@@ -52,7 +56,7 @@ public struct Forward {
                 "cannot run the model", at: model, because: "it reads text", remedy: "give --prompt")
         }
         let format = dtype == .bfloat16 ? WeightFormat.bfloat16 : .float32
-        let opened = try LanguageModel(model, format: format)
+        let opened = try LanguageModel(model, format: format, vision: visionModel)
         return try opened.outputs(opened.prepare(prompt, images: images), decoderIDs: decoderIDs)
     }
 

@@ -47,7 +47,7 @@ enum Inspector {
         switch try FileKind.sniff(path) {
         case .safetensors, .torchZip, .torchLegacy: return try checkpoint(path, allTensors)
         case .json: return try json(path, allTensors)
-        case .gguf: return try gguf(path, file)
+        case .gguf: return try gguf(path, allTensors)
         case .other(let what, let remedy):
             if let report = try text(path, file) { return report }
             throw VQAError("cannot inspect", at: path, because: what, remedy: remedy)
@@ -77,25 +77,6 @@ enum Inspector {
             .init("bytes", .integer(file.count)),
         ]
         report.add("decoding", "works", "decodes", true)
-        return report
-    }
-
-    private static func gguf(_ path: String, _ file: MappedFile) throws -> InspectReport {
-        // Magic, version (32 bits), number of tensors, number of metadata keys (64 bits each), little-endian.
-        guard file.count >= 24 else {
-            throw VQAError("cannot inspect", at: path, because: "the GGUF file ends within its header")
-        }
-        func number(_ offset: Int) -> Int {
-            Int(
-                clamping: UInt64(
-                    littleEndian: file.bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)))
-        }
-        let version = UInt32(littleEndian: file.bytes.loadUnaligned(fromByteOffset: 4, as: UInt32.self))
-        var report = InspectReport(path, "GGUF file")
-        report.add("version", "\(version)", "version", .integer(Int(version)))
-        report.add("tensors", grouped(number(8)), "tensor_count", .integer(number(8)))
-        report.add("metadata", counted(number(16), "key"), "metadata_count", .integer(number(16)))
-        report.add("size", "\(grouped(file.count)) bytes", "bytes", .integer(file.count))
         return report
     }
 }

@@ -89,12 +89,28 @@ extension Inspector {
         }
     }
 
+    static func gguf(_ path: String, _ allTensors: Bool) throws -> InspectReport {
+        let file = try GGUFFile(opening: path)
+        var report = InspectReport(path, "GGUF file")
+        report.add("version", "\(file.version)", "version", .integer(file.version))
+        for (label, key) in [("architecture", "general.architecture"), ("name", "general.name")] {
+            if let text = try file.metadata.string(key) { report.add(label, text, label, .string(text)) }
+        }
+        // Files of parts and of other architectures are described too, without their sizes.
+        if let model = try? GGUFModel(file) { addSizes(model.configuration, "sizes", &report) }
+        report.add(
+            "keys", counted(file.metadata.keys.count, "key") + " of metadata", "metadata_count",
+            .integer(file.metadata.keys.count))
+        describe(try Checkpoints.Checkpoint(opening: path), in: &report, allTensors)
+        return report
+    }
+
     // MARK: Models
 
     static func model(_ path: String, _ allTensors: Bool) throws -> InspectReport {
         var report = InspectReport(path, "model")
         if fileExists("\(path)/config.json") { try architecture("\(path)/config.json", &report) }
-        if fileExists("\(path)/tokenizer.json") || fileExists("\(path)/vocab.txt") {
+        if tokenizerFiles.contains(where: { fileExists("\(path)/\($0)") }) {
             var facts = InspectReport(path, "tokenizer")
             try tokenizer(path, &facts)
             report.facts.append(.init("tokenizer", facts.facts.map(\.text).joined(separator: "; ")))
@@ -111,6 +127,11 @@ extension Inspector {
         return report
     }
 
+    /// Files that hold a tokenizer, each of them alone.
+    private static let tokenizerFiles = [
+        "tokenizer.json", "vocab.json", "tokenizer.model", "spiece.model", "spm.model", "vocab.txt",
+    ]
+
     /// The keys of a `config.json` that tell models apart, in this order.
     private static let sizeKeys = [
         "num_hidden_layers", "hidden_size", "num_attention_heads", "num_key_value_heads", "intermediate_size",
@@ -124,11 +145,20 @@ extension Inspector {
         report.add(
             "architecture", ([type] + classes).joined(separator: ", "), "architecture",
             ["model_type": .string(type), "architectures": .array(classes.map { .string($0) })])
+        addSizes(config, "sizes", &report)
+        // The parts of a joined model.
+        for part in ["text", "vision", "qformer", "perceiver"] {
+            if let own = config["\(part)_config"] { addSizes(own, "\(part) sizes", &report) }
+        }
+    }
+
+    /// Adds what tells a model from others of its kind; nothing when the configuration says nothing of it.
+    private static func addSizes(_ config: JSON, _ label: String, _ report: inout InspectReport) {
         let sizes = sizeKeys.compactMap { key in config[key]?.integer.map { JSON.Member(key, .integer($0)) } }
         guard !sizes.isEmpty else { return }
         report.add(
-            "sizes", sizes.map { "\($0.key) \($0.value.text())" }.joined(separator: ", "), "sizes",
-            .object(sizes))
+            label, sizes.map { "\($0.key) \($0.value.text())" }.joined(separator: ", "),
+            String(label.map { $0 == " " ? "_" : $0 }), .object(sizes))
     }
 
     // MARK: Adapters

@@ -60,6 +60,10 @@ public struct ModelValidation: Sendable {
                     "weights", .good,
                     "\(checkpoint.path), \(checkpoint.format), \(counted(checkpoint.names.count, "tensor"))"))
         }
+        if let family = languageFamily(config), folder == nil || config != nil {
+            checkLanguageModel(family, folder)
+            return
+        }
         guard let plan = ArchitecturePlan(config: config, names: checkpoint?.names ?? []) else {
             findings.append(unknownArchitecture(config, folder))
             return
@@ -87,6 +91,48 @@ public struct ModelValidation: Sendable {
                 ))
         } catch let error as VQAError {
             findings.append(Finding("adapter", error))
+        }
+    }
+
+    /// The type of a model that ``LanguageModel`` opens; nil for others.
+    private func languageFamily(_ config: JSON?) -> String? {
+        if path.hasSuffix(".gguf") { return "GGUF" }
+        return config?["model_type"]?.string.flatMap { LanguageModel.families.contains($0) ? $0 : nil }
+    }
+
+    /// Language and joined models: opened strictly, as `vqa generate` does, but not converted and not run.
+    private mutating func checkLanguageModel(_ family: String, _ folder: String?) {
+        architecture = family
+        let tokenizer = attempt("tokenizer") { try Tokenizer(ofModel: path) }
+        if let folder {
+            if family == "instructblip" {
+                let questions = "\(folder)/qformer_tokenizer"
+                if let own = attempt("qformer_tokenizer", { try Tokenizer(contentsOf: questions) }) {
+                    findings.append(
+                        Finding("qformer_tokenizer", .good, "\(grouped(own.vocabularySize)) tokens"))
+                }
+            }
+            if let template = attempt("chat template", { try ChatTemplate(folder: folder) }) {
+                let text = template == nil ? "none; --chat writes the prompt of the family" : "can be read"
+                findings.append(Finding("chat template", .good, text))
+            }
+            if LanguageModel.imageFamilies.contains(family) { checkImages(folder) }
+        }
+        guard let check = attempt("architecture", { try LanguageModel.check(path) }) else { return }
+        findings.append(
+            Finding(
+                "architecture", .good,
+                "\(counted(check.parameters, "parameter")), each with its tensor in its shape"))
+        guard let tokenizer else { return }
+        let text = "\(grouped(tokenizer.vocabularySize)) tokens"
+        if tokenizer.vocabularySize > check.vocabularySize {
+            findings.append(
+                Finding(
+                    "tokenizer", .bad,
+                    "\(text), more than the \(grouped(check.vocabularySize)) rows of the model's word table",
+                    remedy: "use the tokenizer that the model was trained with"))
+        } else {
+            findings.append(Finding("tokenizer", .good, text))
         }
     }
 
@@ -146,7 +192,8 @@ public struct ModelValidation: Sendable {
     }
 
     private func unknownArchitecture(_ config: JSON?, _ folder: String?) -> Finding {
-        let known = ArchitecturePlan.allCases.map(\.rawValue).joined(separator: ", ")
+        let known = (ArchitecturePlan.allCases.map(\.rawValue) + LanguageModel.families + ["GGUF"])
+            .joined(separator: ", ")
         if let type = config?["model_type"]?.string {
             return Finding(
                 "architecture", .bad, "model_type \(type) is not known",

@@ -177,8 +177,6 @@ def idefics2(name):
         [1] + text(12, 3),
         [1] + shown + text(2, 4) + shown + shown + text(5, 5),
     ])
-    # Whole patches only: of a patch that an image fills in part, transformers 5 has made padding; up to 4 it was seen, and
-    # so the weights were trained.
     values = torch.zeros(3, 3, 3, 42, 56)
     visible = torch.zeros(3, 3, 42, 56, dtype=torch.long)
     for seed, (row, number, height, width) in enumerate([(0, 0, 42, 28), (2, 0, 21, 56), (2, 1, 42, 56), (2, 2, 35, 28)]):

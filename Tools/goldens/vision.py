@@ -178,12 +178,12 @@ def idefics2():
     taps = Recorder()
     taps.blocks(connector.perceiver_resampler.layers, 6, lambda b: b.self_attn.o_proj)
     taps.output(connector.perceiver_resampler.norm, "tap.finalNorm.2")
-    # Three images of different sizes on one canvas; cells that a picture only touches count as shown.
+    # Three images of different sizes on one canvas; cells that a picture fills in part count as padding.
     pixels = images(3, 3, 32, 27)
     shown = torch.zeros(3, 32, 27, dtype=torch.bool)
     for image, (height, width) in enumerate([(32, 14), (16, 27), (30, 25)]):
         shown[image, :height, :width] = True
-    mask = shown.unfold(1, 5, 5).unfold(2, 5, 5).sum((-1, -2)) > 0
+    mask = shown.unfold(1, 5, 5).unfold(2, 5, 5).sum((-1, -2)) == 25
     hidden = tower(pixel_values=pixels, patch_attention_mask=mask).last_hidden_state
     soft = connector(hidden, attention_mask=mask.reshape(3, -1))
     soft.sin().sum().backward()

@@ -37,10 +37,16 @@ struct ForwardCommand: ParsableCommand {
     @Option(help: ArgumentHelp("What the decoder of a T5 reads, with commas between.", valueName: "ids"))
     var decoderIds: String?
 
+    @Option(
+        help: ArgumentHelp("LLaVA's image tower, when its checkpoint does not hold it.", valueName: "folder"))
+    var visionModel: String?
+
     func run() throws {
         let ids = try decoderIds.map(wholeNumbers)
-        let tensors = try Forward(model: model, prompt: prompt, images: image, dtype: dtype, decoderIDs: ids)
-            .run()
+        let tensors = try Forward(
+            model: model, prompt: prompt, images: image, dtype: dtype, decoderIDs: ids,
+            visionModel: visionModel
+        ).run()
         try Forward.write(tensors, to: output)
         for tensor in tensors { try Output.print("\(tensor.key)  \(tensor.tensor.shape)") }
     }
