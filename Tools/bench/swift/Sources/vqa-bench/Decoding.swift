@@ -74,7 +74,7 @@ private func measureProduct(_ out: Int, _ columns: Int, _ kind: Weights) throws 
     let first = try kind.layer(columns, out)
     let count = out * columns > 4 << 20 ? max(2, (256 << 20) / first.byteCount) : 1
     let layers = try [first] + (1..<count).map { _ in try first.copy() }
-    let x = try Tensor.uniform([1, columns], -1, 1)
+    let x = try Tensor.uniform([1, columns], -1, 1).to(kind == .bfloat16 ? .bfloat16 : .float32)
     let time = try withoutGradients {
         try seconds(calls: count == 1 ? 200 : 1) { for layer in layers { _ = try layer(x) } } / Double(count)
     }
