@@ -5,6 +5,7 @@
 // vqa-bench images FILE…
 // vqa-bench tokens one|batch TEXTS.json
 // vqa-bench overhead
+// vqa-bench decoding products|small|large
 import Support
 
 let arguments = Array(CommandLine.arguments.dropFirst())
@@ -17,6 +18,7 @@ do {
     case ("tokens", "one", let texts?): try measureTokens(texts, inBatch: false)
     case ("tokens", "batch", let texts?): try measureTokens(texts, inBatch: true)
     case ("overhead", _, _): try measureOverhead()
+    case ("decoding", let part?, _): try measureDecoding(part)
     default: throw VQAError("cannot measure", because: "the arguments are unknown; see main.swift")
     }
 } catch {
