@@ -6,6 +6,7 @@
 // vqa-bench tokens one|batch TEXTS.json
 // vqa-bench generate prefill|decode FORMAT
 // vqa-bench overhead
+// vqa-bench decoding products|small|large
 import Support
 
 let arguments = Array(CommandLine.arguments.dropFirst())
@@ -19,6 +20,7 @@ do {
     case ("tokens", "batch", let texts?): try measureTokens(texts, inBatch: true)
     case ("generate", let part?, let format?): try measureGeneration(part, format)
     case ("overhead", _, _): try measureOverhead()
+    case ("decoding", let part?, _): try measureDecoding(part)
     default: throw VQAError("cannot measure", because: "the arguments are unknown; see main.swift")
     }
 } catch {
