@@ -16,6 +16,7 @@ public final class DecoderSession: GenerationSession {
     /// Tokens of padding before each row.
     private var padding: [Int]
     private let fused: FusedDecoder?
+    /// Rows B of the batch at the moment.
     public private(set) var rows: Int
 
     /// More rows than this are faster as one matrix product.
@@ -65,6 +66,7 @@ public final class DecoderSession: GenerationSession {
         return try (shown.sliced(1, 1) .>= shown.sliced(1, 0, mask.shape[1] - 1)).all().integerItem() != 0
     }
 
+    /// Feeds the prompt: scores of the next token, float32 [B, V].
     public func start() throws -> Tensor {
         guard let prompt else {
             throw VQAError(
@@ -74,6 +76,7 @@ public final class DecoderSession: GenerationSession {
         return try scores(prompt)
     }
 
+    /// Feeds one token a row: scores of the one after it, float32 [B, V]. Throws when the cache is full.
     public func step(_ tokens: [Int]) throws -> Tensor {
         guard tokens.count == rows, prompt == nil else {
             throw VQAError(
@@ -85,6 +88,7 @@ public final class DecoderSession: GenerationSession {
         return try withoutGradients { try scores(decoder.embed(Tensor(tokens, [rows, 1]))) }
     }
 
+    /// Makes row i a copy of the former row `order[i]`.
     public func reorder(_ order: [Int]) throws {
         guard order.allSatisfy(padding.indices.contains) else {
             throw VQAError(
