@@ -103,6 +103,7 @@ public struct ModelValidation: Sendable {
     /// Language and joined models: opened strictly, as `vqa generate` does, but not converted and not run.
     private mutating func checkLanguageModel(_ family: String, _ folder: String?) {
         architecture = family
+        let path = path
         let tokenizer = attempt("tokenizer") { try Tokenizer(ofModel: path) }
         if let folder {
             if family == "instructblip" {
