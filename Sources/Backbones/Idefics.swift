@@ -176,16 +176,21 @@ public final class IdeficsReader: TextDecoder {
         self.seen = try seen.to(.bool)
     }
 
+    /// The shape of the decoder.
     public var configuration: DecoderConfiguration { model.configuration.text }
 
+    /// See ``Idefics/embed(_:)``.
     public func embed(_ ids: Tensor) throws -> Tensor { try model.embed(ids) }
 
+    /// See ``Idefics/logits(_:)``.
     public func logits(_ hidden: Tensor) throws -> Tensor { try model.logits(hidden) }
 
+    /// An empty cache for `rows` texts of at most `capacity` tokens.
     public func cache(rows: Int, capacity: Int) throws -> KeyValueCache {
         try model.decoder.cache(rows: rows, capacity: capacity)
     }
 
+    /// Follows the rows of the cache with the images of each.
     public func reorder(_ order: [Int]) throws {
         let rows = try Tensor(order)
         images = try images.selected(0, indices: rows)

@@ -143,7 +143,8 @@ public struct Llava: Module {
     ///
     /// The id of an image stands P times for each image.
     public func embed(_ ids: Tensor, images: Tensor?) throws -> Tensor {
-        let words = try decoder.embed(ids.clamped(0, Double(1 << 24)))  // the mark of LLaVA's own files is negative
+        // The mark of LLaVA's own files is negative.
+        let words = try decoder.embed(ids.clamped(0, Double(1 << 24)))
         guard let images else { return words }
         return try placed(images, in: words, ids: ids, imageID: configuration.imageID)
     }

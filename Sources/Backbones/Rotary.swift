@@ -150,27 +150,31 @@ extension RotaryConfiguration {
 
 /// The cosines and sines that turn the heads of one forward pass.
 struct Rotation {
-    /// [B or 1, 1, T, Dh]
-    let cosine: Tensor
-    /// [B or 1, 1, T, Dh]
-    let sine: Tensor
+    /// [B or 1, T, Dh / 2]
+    private let cosine: Tensor
+    /// [B or 1, T, Dh / 2]
+    private let sine: Tensor
 
     /// - Parameters:
     ///   - positions: int64 [B or 1, T].
     ///   - length: tokens of the whole text, for scalings that depend on it.
     init(_ configuration: RotaryConfiguration, positions: Tensor, length: Int, dtype: DType) throws {
         let frequencies = try Tensor(configuration.frequencies(length: length))  // [Dh / 2]
-        let half = try positions.to(.float32).unsqueezed(-1) * frequencies  // [B, T, Dh / 2]
-        let angles = try Tensor.concatenated([half, half], -1).unsqueezed(1)  // [B, 1, T, Dh]
-        let scale = configuration.attentionScale
-        cosine = try (angles.cos() * scale).to(dtype)
-        sine = try (angles.sin() * scale).to(dtype)
+        let angles = try positions.to(.float32).unsqueezed(-1) * frequencies
+        cosine = try (angles.cos() * configuration.attentionScale).to(dtype)
+        sine = try (angles.sin() * configuration.attentionScale).to(dtype)
     }
 
     /// [B, H, T, Dh] → the same, each pair (i, i + Dh/2) turned by its angle.
+    ///
+    /// One operation where it can be; gradients, second ones included, and half types take the plain form.
     func callAsFunction(_ x: Tensor) throws -> Tensor {
+        if !x.requiresGradient, x.dtype == .float32, x.device == .cpu {
+            return try x.rotated(cosines: cosine, sines: sine)
+        }
         let half = (x.shape.last ?? 0) / 2
-        let turned = try Tensor.concatenated([-x.sliced(-1, half), x.sliced(-1, 0, half)], -1)
-        return try x * cosine + turned * sine
+        let (first, second) = (try x.sliced(-1, 0, half), try x.sliced(-1, half))
+        let (cosine, sine) = (try cosine.unsqueezed(1), try sine.unsqueezed(1))  // [B or 1, 1, T, Dh / 2]
+        return try .concatenated([first * cosine - second * sine, second * cosine + first * sine], -1)
     }
 }

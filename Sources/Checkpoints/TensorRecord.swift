@@ -27,7 +27,7 @@ struct TensorRecord: Sendable {
         switch layout {
         case .contiguous(let range):
             let bytes = UnsafeRawBufferPointer(rebasing: file.bytes[range])
-            view = TensorView(info: info, bytes: bytes, owner: file)
+            view = TensorView(info: info, bytes: bytes, owner: MappedPart(file, range))
         case .strided(let storage, let offset, let strides):
             let copy = try OwnedBytes(count: info.byteCount, for: info)
             let source = UnsafeRawBufferPointer(rebasing: file.bytes[storage])
@@ -44,6 +44,17 @@ struct TensorRecord: Sendable {
         }
         return view
     }
+}
+
+/// A part of a mapped file. With the last use of its bytes their memory goes, so that a model which is converted one weight
+/// after the other is never in memory twice.
+private final class MappedPart: Sendable {
+    private let file: MappedFile
+    private let range: Range<Int>
+
+    init(_ file: MappedFile, _ range: Range<Int>) { (self.file, self.range) = (file, range) }
+
+    deinit { file.release(range) }
 }
 
 /// Copies a strided tensor into row-major order. The caller has checked that all elements lie in `source` and

@@ -59,6 +59,20 @@ public final class MappedFile: @unchecked Sendable {
     deinit {
         if let base = bytes.baseAddress { munmap(UnsafeMutableRawPointer(mutating: base), bytes.count) }
     }
+
+    /// Lets go of the memory of a part that is not needed for now: its pages leave this process, and come back from the
+    /// file when they are read again. Without this a file that was read once counts as memory until it is unmapped.
+    public func release(_ part: Range<Int>) {
+        let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+        guard let base = bytes.baseAddress, page > 0, part.lowerBound >= 0, part.upperBound <= count else {
+            return
+        }
+        // Whole pages only: others have numbers of the neighbours.
+        let first = (part.lowerBound + page - 1) / page * page
+        let last = part.upperBound == count ? count : part.upperBound / page * page
+        guard first < last else { return }
+        madvise(UnsafeMutableRawPointer(mutating: base + first), last - first, MADV_DONTNEED)
+    }
 }
 
 /// A file written beside its destination and moved over it at the end, so that a reader or a killed process never

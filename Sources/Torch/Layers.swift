@@ -148,7 +148,10 @@ public struct RMSNorm: Module {
 
     /// [..., size] → [..., size]
     public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
-        try x.rmsNorm(weight.shape, weight, epsilon: epsilon)
+        guard x.dtype != weight.dtype else { return try x.rmsNorm(weight.shape, weight, epsilon: epsilon) }
+        // A trained scale (float32) on a bfloat16 stream: libtorch's kernel takes one type, and warns of two.
+        let scale = try weight.to(.float32)
+        return try x.to(.float32).rmsNorm(weight.shape, scale, epsilon: epsilon).to(x.dtype)
     }
 }
 

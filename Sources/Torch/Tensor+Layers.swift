@@ -103,6 +103,16 @@ extension Tensor {
         }
     }
 
+    /// Rotary positions (Su et al. 2021) for self [B, H, T, D]: number i of a head turns with number i + R / 2, the order
+    /// of the Hugging Face checkpoints; numbers beyond R stay. On the CPU, in one pass; gradients reach self alone.
+    ///
+    /// - Parameters:
+    ///   - cosines: of the angles, [B or 1, T, R / 2].
+    ///   - sines: as the cosines.
+    public func rotated(cosines: Tensor, sines: Tensor) throws(TorchError) -> Tensor {
+        try .make((self, cosines, sines)) { $0.pointee.rotary(handle, cosines.handle, sines.handle, $1) }
+    }
+
     /// Adaptive average pooling of [B, C, H, W] to the given size.
     public func averagePool(_ height: Int, _ width: Int) throws(TorchError) -> Tensor {
         try .make(self) { $0.pointee.average_pool(handle, Int64(height), Int64(width), $1) }

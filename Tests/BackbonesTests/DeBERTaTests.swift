@@ -6,21 +6,21 @@ import Torch
 
 /// Tiny DeBERTa-v2/v3 against what transformers computes with them; made by Tools/goldens/deberta.py.
 @Suite(.serialized) struct DeBERTaTests {
-    static let cases = ["v3-short", "v3-long", "v2-short", "v2-long", "plain"]
+    static let cases = ["v3-short", "v3-long", "v2-short", "v2-long", "plain-short"]
 
     static func tensors(_ name: String) throws -> [String: Tensor] {
         try ReferenceTests.tensors("deberta/\(name).safetensors")
     }
 
     static func configuration(_ name: String) throws -> DeBERTaConfiguration {
-        let path = ReferenceTests.fixture("deberta/\(name).json")
+        let path = ReferenceTests.fixture("deberta/\(name)/config.json")
         return try DeBERTaConfiguration(JSON(contentsOf: path), source: path)
     }
 
     /// The model of a case: `v3` for `v3-short`.
     static func model(_ name: String) throws -> DeBERTa {
-        let name = String(name.prefix { $0 != "-" })
-        return try DeBERTa(configuration(name), weights: tensors(name + "-model"), source: name)
+        let folder = String(name.prefix { $0 != "-" })
+        return try DeBERTa(folder: ReferenceTests.fixture("deberta/\(folder)"))
     }
 
     static func close(_ found: Tensor?, _ wanted: Tensor?) throws -> Bool {
@@ -159,7 +159,7 @@ import Torch
     @Test("published files load: prefix, heads and an unused position table are left out") func published()
         throws
     {
-        let weights = try Self.tensors("v3-model")
+        let weights = try Self.tensors("v3/model")
         var file = Dictionary(uniqueKeysWithValues: weights.map { ("deberta." + $0.key, $0.value) })
         file["deberta.embeddings.position_embeddings.weight"] = try .zeros([40, 24])
         file["lm_predictions.lm_head.bias"] = try .zeros([39])
@@ -207,5 +207,19 @@ import Torch
             }
             #expect(error?.description.contains(word) == true, "\(text)")
         }
+    }
+
+    @Test("bfloat16 weights and autocast come near; a row without real tokens stays finite") func precision()
+        throws
+    {
+        var model = try Self.model("v3")
+        let ids = try Tensor([4, 5, 6, 0, 0, 0, 7, 8, 0], [3, 3])
+        func run() throws -> Tensor { try model(ids, mask: ids .!= 0).to(.float32) }
+        let plain = try run()
+        #expect(try plain.isFinite().all().integerItem() == 1)
+        let cast = try withAutocast(.bfloat16) { try run() }
+        #expect(try (cast - plain).abs().max().item() < 0.1 * plain.abs().max().item())
+        try model.convertFrozen(to: .bfloat16)
+        #expect(try (run() - plain).abs().max().item() < 0.1 * plain.abs().max().item())
     }
 }

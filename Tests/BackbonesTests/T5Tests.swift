@@ -13,14 +13,13 @@ import Torch
     }
 
     static func configuration(_ name: String) throws -> T5Configuration {
-        let path = ReferenceTests.fixture("t5/\(name).json")
+        let path = ReferenceTests.fixture("t5/\(name)/config.json")
         return try T5Configuration(JSON(contentsOf: path), source: path)
     }
 
     /// The model of a case: `v10` for `v10-short`.
     static func model(_ name: String) throws -> T5 {
-        let name = String(name.prefix(3))
-        return try T5(configuration(name), weights: tensors(name), source: name)
+        try T5(folder: ReferenceTests.fixture("t5/\(name.prefix(3))"))
     }
 
     static func close(_ found: Tensor?, _ wanted: Tensor?) throws -> Bool {
@@ -263,7 +262,7 @@ import Torch
     }
 
     @Test("older files, which repeat the word table, load to the same model") func oldFiles() throws {
-        let weights = try Self.tensors("v10")
+        let weights = try Self.tensors("v10/model")
         let configuration = try Self.configuration("v10")
         let table = try #require(weights["shared.weight"])
         var old = weights
@@ -290,7 +289,7 @@ import Torch
     func strict() throws {
         var configuration = try Self.configuration("v11")
         configuration.hasHead = true
-        var weights = try Self.tensors("v11")
+        var weights = try Self.tensors("v11/model")
         #expect(try T5(configuration, weights: weights, source: "m").head != nil)
         weights["lm_head.weight"] = nil
         var error = #expect(throws: VQAError.self) { try T5(configuration, weights: weights, source: "m") }
@@ -323,7 +322,36 @@ import Torch
         #expect(try plain.isFinite().all().integerItem() == 1)
         let cast = try withAutocast(.bfloat16) { try run() }
         #expect(try (cast - plain).abs().max().item() < 0.15 * plain.abs().max().item())
+        // The norms stay float32 where a method trains them.
+        try model.convertFrozen(to: .bfloat16) { !$0.hasSuffix("layer_norm.weight") }
+        let mixed = try withAutocast(.bfloat16) { try run() }
+        #expect(try (mixed - plain).abs().max().item() < 0.15 * plain.abs().max().item())
+        let session = try withAutocast(.bfloat16) {
+            let session = try T5Session(
+                model, encoded: model.encode(model.embed(ids)), prompt: [3, 9], maxNewTokens: 2)
+            _ = try session.start()
+            return try session.step([4, 5])
+        }
+        #expect(session.dtype == .float32 && session.shape == [2, 43])
         try model.convertFrozen(to: .bfloat16)
         #expect(try (run() - plain).abs().max().item() < 0.15 * plain.abs().max().item())
+    }
+
+    @Test("dropout changes the output, comes after the taps, and keeps the mean") func dropout() throws {
+        let model = try Self.model("v10")
+        let inputs = try model.embed(Tensor([4, 5, 6, 7], [1, 4]))
+        var fed: [Float] = []
+        let pass = T5Pass(
+            dropout: 0.5,
+            tap: Tap([.mlpOutput]) { _, _, tensor in
+                fed += try tensor.floats()
+                return tensor
+            })
+        let plain = try model.encode(inputs)
+        #expect(try model.encode(inputs, pass: pass).floats() != plain.floats())
+        #expect(fed.count == 3 * 80 && fed.allSatisfy { $0 != 0 })
+        let dropped = try model.encoder.normed(plain, pass: T5Pass(dropout: 0.5)).floats()
+        let kept = try model.encoder.normed(plain).floats()
+        #expect(zip(dropped, kept).allSatisfy { $0 == 0 || abs($0 - 2 * $1) < 1e-5 })
     }
 }

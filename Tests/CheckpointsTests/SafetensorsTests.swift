@@ -2,6 +2,10 @@ import Checkpoints
 import Support
 import Testing
 
+#if canImport(Glibc)
+    import Glibc
+#endif
+
 @Suite struct SafetensorsTests {
     @Test func writtenFilesReadBackEqual() throws {
         let scratch = try Scratch()
@@ -60,6 +64,43 @@ import Testing
         }
         #expect(try readFile(path, limit: 1 << 20) == readFile(fixture("types.safetensors"), limit: 1 << 20))
     }
+
+    #if os(Linux)
+        /// Bytes of files that this process has in memory.
+        private func residentFileBytes() throws -> Int {
+            // Files of /proc have no size, so they cannot be mapped.
+            let descriptor = open("/proc/self/statm", O_RDONLY)
+            defer { close(descriptor) }
+            var text = [UInt8](repeating: 0, count: 200)
+            let count = read(descriptor, &text, text.count)
+            let fields = String(decoding: text.prefix(max(0, count)), as: UTF8.self).split(separator: " ")
+            return try #require(fields.count > 2 ? Int(fields[2]) : nil) * Int(sysconf(Int32(_SC_PAGESIZE)))
+        }
+
+        @Test func aTensorLetsGoOfItsPagesOfTheFile() throws {
+            let (scratch, size) = (try Scratch(), 32 << 20)
+            let infos = try ["a", "b", "c", "d"].map {
+                try TensorInfo(name: $0, elementType: .uint8, shape: [size])
+            }
+            let path = scratch.path("large.safetensors")
+            var writer = try SafetensorsWriter(path, tensors: infos)
+            let bytes = [UInt8](repeating: 7, count: size)
+            for _ in infos { try bytes.withUnsafeBytes { try writer.write($0) } }
+            try writer.commit()
+            let checkpoint = try Checkpoint(opening: path)
+            let before = try residentFileBytes()
+            for name in checkpoint.names {
+                let view = try checkpoint.tensor(named: name)
+                #expect(
+                    view.withBytes { bytes in
+                        stride(from: 0, to: bytes.count, by: 4096).allSatisfy { bytes[$0] == 7 }
+                    })
+            }
+            // Of 128 MB that were read, not even one tensor stays.
+            #expect(try residentFileBytes() - before < size / 2)
+            #expect(try checkpoint.tensor(named: "b").withBytes { $0.first == 7 && $0.last == 7 })
+        }
+    #endif
 
     @Test func dataThatStartAnywhereAreReadAndCanBeAligned() throws {
         let scratch = try Scratch()

@@ -213,6 +213,45 @@ extension TorchTests {
             #expect(try difference(plain, rows: 2, cacheType: dtype) < 0.02)
         }
 
+        @Test("rotation as one operation equals slices and products, with its gradients", arguments: [1, 2])
+        func rotation(tables: Int) throws {
+            let angles = try Tensor.uniform([tables, 5, 3], -3, 3, Generator(seed: 3))
+            let (cosines, sines) = try (angles.cos(), angles.sin())
+            func parts(_ x: Tensor) throws -> Tensor {
+                let (cosine, sine) = try (cosines.unsqueezed(1), sines.unsqueezed(1))
+                let (first, second) = try (x.sliced(3, 0, 3), x.sliced(3, 3, 6))
+                return try .concatenated(
+                    [first * cosine - second * sine, second * cosine + first * sine, x.sliced(3, 6)], 3)
+            }
+            func slopes(_ rotate: (Tensor) throws -> Tensor) throws -> (
+                value: Tensor, first: Tensor, second: Tensor
+            ) {
+                // Seen through a transposition, as heads are.
+                let x = try Tensor.normal([2, 5, 4, 7], Generator(seed: 4))
+                try x.requireGradient()
+                let value = try rotate(x.transposed(1, 2))
+                let first = try #require(
+                    try gradients(of: [value.square().square().sum()], withRespectTo: [x], createGraph: true)[
+                        0])
+                let second = try #require(try gradients(of: [first.square().sum()], withRespectTo: [x])[0])
+                return (value, first, second)
+            }
+            let (found, expected) = try (
+                slopes { try $0.rotated(cosines: cosines, sines: sines) }, slopes(parts)
+            )
+            #expect(try relativeDifference(found.value, expected.value) < 1e-6)
+            #expect(try relativeDifference(found.first, expected.first) < 1e-5)
+            #expect(try relativeDifference(found.second, expected.second) < 1e-5)
+
+            let x = try Tensor.normal([2, 4, 5, 7], Generator(seed: 4))
+            let half = try x.to(.bfloat16).rotated(cosines: cosines, sines: sines)
+            #expect(half.dtype == .bfloat16)
+            #expect(try relativeDifference(half, x.rotated(cosines: cosines, sines: sines)) < 0.01)
+            #expect(throws: TorchError.self) { try x.sliced(2, 1).rotated(cosines: cosines, sines: sines) }
+            #expect(throws: TorchError.self) { try x.sliced(3, 2).rotated(cosines: cosines, sines: sines) }
+            #expect(throws: TorchError.self) { try x.to(.float64).rotated(cosines: cosines, sines: sines) }
+        }
+
         @Test("a LoRA counts")
         func lora() throws {
             var model = try PlainDecoder(heads: 6, keyValueHeads: 2, window: nil)

@@ -62,6 +62,23 @@ extension TorchTests {
             #expect(try error.mean().item() > 0)
         }
 
+        @Test("every kernel rounds alike, from every type that holds the same numbers", arguments: [4, 8])
+        func sameRounding(bits: Int) throws {
+            // Numbers of few bits, which bfloat16 and float16 hold exactly; ties between two steps are among them.
+            let numbers = try Tensor.integers([19, 70], -15, 16, Generator(seed: 9)).to(.float32) * 0.125
+            let expected = try QuantisedWeight(numbers, bits: bits).packed.bytes()
+            try withEachKernels { name in
+                for type in [DType.float64, .float32, .float16, .bfloat16] {
+                    let found = try QuantisedWeight(numbers.to(type), bits: bits).packed.bytes()
+                    #expect(found == expected, "\(name) \(type)")
+                }
+                for bad in [Double.nan, .infinity] {
+                    let spoilt = try Tensor.concatenated([numbers, Tensor(full: bad, [19, 1])], 1)
+                    #expect(throws: TorchError.self, "\(name)") { try QuantisedWeight(spoilt, bits: bits) }
+                }
+            }
+        }
+
         @Test("constant groups, zeros and a last group of one number survive")
         func degenerate() throws {
             let flat = try QuantisedWeight(Tensor(full: 0.25, [3, 33]), bits: 4)

@@ -7,7 +7,6 @@ v3 has the options of deberta-v3 (shared projections, buckets, normed table), v2
 no buckets, absolute positions, segments, narrow tables, a convolution), plain no relative positions.
 """
 
-import json
 from pathlib import Path
 
 import torch
@@ -101,21 +100,21 @@ def main():
         ),
     }
     for name, model in models.items():
-        save_file(contiguous(model.state_dict()), ROOT / f"{name}-model.safetensors")
-        (ROOT / f"{name}.json").write_text(model.config.to_json_string())
+        folder = ROOT / name
+        folder.mkdir(exist_ok=True)
+        save_file(contiguous(model.state_dict()), folder / "model.safetensors")
+        (folder / "config.json").write_text(model.config.to_json_string())
     case(models["v3"], "v3-short", [5, 3], seed=31)
     case(models["v3"], "v3-long", [37, 1, 16], seed=32)
     case(models["v2"], "v2-short", [4, 2], seed=33, segments=3)
     case(models["v2"], "v2-long", [17, 6, 11], seed=34, segments=3)
-    case(models["plain"], "plain", [9, 5], seed=35)
+    case(models["plain"], "plain-short", [9, 5], seed=35)
 
     distances = torch.arange(-511, 512)
     buckets = {"distances": distances}
     for count, maximum in [(256, 512), (8, 40), (5, 100)]:
         buckets[f"{count}.{maximum}"] = make_log_bucket_position(distances, count, maximum).long()
     save_file(contiguous(buckets), ROOT / "buckets.safetensors")
-    for path in ROOT.glob("*.json"):
-        json.loads(path.read_text())
     print(f"wrote {sum(p.stat().st_size for p in ROOT.rglob('*') if p.is_file())} bytes to {ROOT.name}")
 
 

@@ -35,7 +35,7 @@ MODELS = {
         LlamaForCausalLM,
         LlamaConfig(
             **{**SHARED, "num_key_value_heads": 6, "max_position_embeddings": 16}, attention_bias=True, mlp_bias=True,
-            rope_parameters=dict(rope_type="dynamic", factor=2.0, rope_theta=10000.0)),
+            rope_parameters=dict(rope_type="dynamic", factor=4.0, rope_theta=10000.0)),
     ),
     "llama-yarn": (LlamaForCausalLM, LlamaConfig(**{**SHARED, "hidden_act": "gelu"}, rope_parameters=YARN)),
     "llama-linear": (

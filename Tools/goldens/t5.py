@@ -132,9 +132,11 @@ def main():
         state = {key: value for key, value in model.state_dict().items() if "embed_tokens" not in key}
         if name == "v10":
             del state["lm_head.weight"]
-        save_file(contiguous(state), ROOT / f"{name}.safetensors")
+        folder = ROOT / name
+        folder.mkdir(exist_ok=True)
+        save_file(contiguous(state), folder / "model.safetensors")
         config = json.loads(model.config.to_json_string()) | {"decoder_start_token_id": 3}
-        (ROOT / f"{name}.json").write_text(json.dumps(config, indent=1) + "\n")
+        (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
         case(model, f"{name}-short", [5, 3], [4, 2], seed=21, taps=True)
         case(model, f"{name}-long", [31, 8, 23], [27, 1, 13], seed=22)
 

@@ -16,6 +16,7 @@ public final class DecoderSession: GenerationSession {
     /// Tokens of padding before each row.
     private var padding: [Int]
     private let fused: FusedDecoder?
+    /// Rows B of the batch at the moment.
     public private(set) var rows: Int
 
     /// More rows than this are faster as one matrix product.
@@ -55,9 +56,17 @@ public final class DecoderSession: GenerationSession {
             ?? Array(repeating: 0, count: shape[0])
         cache = try decoder.cache(rows: rows, capacity: capacity)
         let whole = decoder as? Decoder
-        fused = fuses && tap == nil ? try whole?.fused(capacity: capacity) : nil
+        let isPlain = try tap == nil && mask.map { try Self.isLeftPadded($0) } ?? true
+        fused = fuses && isPlain ? try whole?.fused(capacity: capacity) : nil
     }
 
+    /// Whether padding stands before the real tokens only, [B, T].
+    private static func isLeftPadded(_ mask: Tensor) throws -> Bool {
+        let shown = try mask.to(.int64)
+        return try (shown.sliced(1, 1) .>= shown.sliced(1, 0, mask.shape[1] - 1)).all().integerItem() != 0
+    }
+
+    /// Feeds the prompt: scores of the next token, float32 [B, V].
     public func start() throws -> Tensor {
         guard let prompt else {
             throw VQAError(
@@ -67,6 +76,7 @@ public final class DecoderSession: GenerationSession {
         return try scores(prompt)
     }
 
+    /// Feeds one token a row: scores of the one after it, float32 [B, V]. Throws when the cache is full.
     public func step(_ tokens: [Int]) throws -> Tensor {
         guard tokens.count == rows, prompt == nil else {
             throw VQAError(
@@ -78,6 +88,7 @@ public final class DecoderSession: GenerationSession {
         return try withoutGradients { try scores(decoder.embed(Tensor(tokens, [rows, 1]))) }
     }
 
+    /// Makes row i a copy of the former row `order[i]`.
     public func reorder(_ order: [Int]) throws {
         guard order.allSatisfy(padding.indices.contains) else {
             throw VQAError(

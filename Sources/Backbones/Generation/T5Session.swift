@@ -46,14 +46,17 @@ public final class T5Session: GenerationSession {
             dtype: memory.pairs.first?.key.dtype ?? encoded.dtype)
     }
 
+    /// Rows of the batch at the moment.
     public var rows: Int { readers.count }
 
+    /// Feeds the prompt: scores of the next token, float32 [B, V].
     public func start() throws -> Tensor {
         guard let prompt else { throw misuse("it was started before") }
         self.prompt = nil
         return try scores(Tensor(readers.flatMap { _ in prompt }, [rows, prompt.count]))
     }
 
+    /// Feeds one more token a row: scores of the one after it, float32 [rows, V].
     public func step(_ tokens: [Int]) throws -> Tensor {
         guard prompt == nil, tokens.count == rows else {
             throw misuse(
@@ -63,6 +66,7 @@ public final class T5Session: GenerationSession {
         return try scores(Tensor(tokens, [rows, 1]))
     }
 
+    /// Makes row i a copy of the former row `order[i]`.
     public func reorder(_ order: [Int]) throws {
         guard order.allSatisfy(readers.indices.contains) else {
             throw misuse("\(order) names rows beyond \(rows)")

@@ -345,6 +345,8 @@ typedef struct CTTable {
     int32_t (*decoder)(const CTDecoderModel *model, CTDecoder _Nullable *_Nonnull out);
     void (*release_decoder)(CTDecoder decoder);
     int32_t (*decoder_step)(CTDecoder decoder, const CTDecoderStep *step, CTTensorOrNull *logits);
+    /// x [B, H, T, D], cosines and sines [B or 1, T, half]: number i turns with number i + half.
+    int32_t (*rotary)(CTTensor input, CTTensor cosines, CTTensor sines, CTTensorOrNull *out);
 } CTTable;
 
 /// Opens the shared library at `path` and returns its table, or null with the reason in `message` (of `capacity`

@@ -54,6 +54,10 @@ struct Kernels {
     void (*prepare)(int32_t bits, const float *x, int64_t n, float *scaled, float *sums);
     /// Row `row` of a matrix as fp32, `in` numbers.
     void (*readRow)(const MatrixView &w, int64_t row, float *out);
+    /// The smallest and the largest of 32 numbers; false unless all are finite.
+    bool (*bounds)(const float *x, float *low, float *high);
+    /// The nearest of the steps 0 … most from `minimum` on for each of 32 numbers; scale is above 0.
+    void (*steps)(const float *x, float minimum, float scale, float most, uint8_t *values);
     /// y = x / √(mean(x²) + epsilon) · weight
     void (*rmsNorm)(const float *x, const float *weight, int64_t n, float epsilon, float *y);
     /// y = silu(gate) · up

@@ -271,7 +271,9 @@ static void readPacked(const MatrixView &w, int64_t row, float *out) {
 template <Format format>
 static void readPlain(const MatrixView &w, int64_t row, float *out) {
     const uint8_t *start = w.data + row * w.in * (format == Format::float32 ? 4 : 2);
-    for (int64_t i = 0; i < w.in; i++) out[i] = readOne<format>(start, i);
+    int64_t i = 0;
+    for (; i + WIDTH <= w.in; i += WIDTH) store(out + i, read<format>(start, i));
+    for (; i < w.in; i++) out[i] = readOne<format>(start, i);
 }
 
 static void readRow(const MatrixView &w, int64_t row, float *out) {
@@ -281,6 +283,37 @@ static void readRow(const MatrixView &w, int64_t row, float *out) {
         case Format::bfloat16: return readPlain<Format::bfloat16>(w, row, out);
         case Format::packed4: return readPacked<4>(w, row, out);
         case Format::packed8: return readPacked<8>(w, row, out);
+    }
+}
+
+// --- Rounding
+
+static bool bounds(const float *x, float *low, float *high) {
+    Floats least = load<Floats>(x), most = least, nothing = {};
+    for (int64_t i = 0; i < groupSize; i += WIDTH) {
+        Floats value = load<Floats>(x + i);
+        least = value < least ? value : least;
+        most = value > most ? value : most;
+        nothing += value * 0.0f;  // stays 0 but for what is not finite
+    }
+    *low = least[0];
+    *high = most[0];
+    for (int lane = 1; lane < WIDTH; lane++) {
+        *low = least[lane] < *low ? least[lane] : *low;
+        *high = most[lane] > *high ? most[lane] : *high;
+    }
+    return sum(nothing) == 0;
+}
+
+static void steps(const float *x, float minimum, float scale, float most, uint8_t *values) {
+    // Adding 1.5 · 2^23 rounds to the nearest integer, to the even one of two.
+    Floats magic = spread(12582912.0f), last = spread(most), zero = {};
+    for (int64_t i = 0; i < groupSize; i += WIDTH) {
+        Floats value = (load<Floats>(x + i) - minimum) / spread(scale);
+        value = value < zero ? zero : value;
+        value = value > last ? last : value;
+        Bytes rounded = __builtin_convertvector((Ints)(value + magic) - (Ints)magic, Bytes);
+        __builtin_memcpy(values + i, &rounded, WIDTH);
     }
 }
 
@@ -412,7 +445,7 @@ static void attend(const float *query, const RowsView &keys, const RowsView &val
 }
 
 static const Kernels table = {
-    KERNEL_NAME, product, prepare, readRow, rmsNorm, siluMultiply, attend,
+    KERNEL_NAME, product, prepare, readRow, bounds, steps, rmsNorm, siluMultiply, attend,
 };
 
 #undef INLINE

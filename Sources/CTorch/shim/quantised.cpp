@@ -2,6 +2,7 @@
 // gradient. kernels.hpp describes the layout.
 #include "quantised.hpp"
 
+#include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/functions/utils.h>
@@ -55,7 +56,7 @@ void put(const RowGroup &group, int32_t bits, uint8_t *tile, int64_t row) {
     }
 }
 
-/// Makes packed weights; `fill` gives the group `group` of row `row`, and false when it cannot be represented.
+/// Makes packed weights; `fill` gives a group of a row, in order on each thread, and false when it cannot be represented.
 template <typename Fill>
 at::Tensor pack(int32_t bits, int64_t out, int64_t in, Fill fill) {
     at::Tensor packed = at::zeros(packedSizes(bits, out, in), at::kByte);
@@ -67,7 +68,7 @@ at::Tensor pack(int32_t bits, int64_t out, int64_t in, Fill fill) {
         for (int64_t row = share.first; row < share.last; row++) {
             for (int64_t index = 0; index < groups; index++) {
                 RowGroup group;
-                if (!fill(row, index, group)) failed = true;
+                if (!fill(thread, row, index, group)) failed = true;
                 put(group, bits, tiles + (row / tileRows * groups + index) * tileBytes(bits), row % tileRows);
             }
         }
@@ -79,31 +80,33 @@ at::Tensor pack(int32_t bits, int64_t out, int64_t in, Fill fill) {
 
 bool isFinite(c10::Half value) { return std::isfinite(static_cast<float>(value)); }
 
-/// Round to nearest between the smallest and the largest number of each group.
+/// Round to nearest between the smallest and the largest number of each group. Row by row, so that beside a weight of two
+/// bytes a number there is never one of four.
 at::Tensor quantise(const at::Tensor &weight, int32_t bits) {
     checkBits(bits);
     TORCH_CHECK(weight.dim() == 2 && weight.is_floating_point(), "needs a matrix [out, in] of floating-point numbers");
-    at::Tensor source = weight.detach().to(at::kCPU, at::kFloat).contiguous();
-    const float *numbers = source.const_data_ptr<float>();
-    int64_t in = weight.size(1);
+    at::Tensor source = weight.detach().to(at::kCPU).contiguous();
+    if (source.scalar_type() == at::kDouble) source = source.to(at::kFloat);
+    MatrixView view = plainView(source);
+    int64_t width = padded(view.in), last = view.in - 1;
+    at::Tensor rows = at::empty({std::max(1, at::get_num_threads()), width}, at::kFloat);
+    float *numbers = rows.mutable_data_ptr<float>();
     float most = static_cast<float>((1 << bits) - 1);
-    return pack(bits, weight.size(0), in, [=](int64_t row, int64_t index, RowGroup &group) {
-        int64_t count = std::min(groupSize, in - index * groupSize);
-        const float *x = numbers + row * in + index * groupSize;
-        float low = x[0], high = x[0];
-        for (int64_t i = 0; i < count; i++) {
-            if (!std::isfinite(x[i])) return false;
-            low = std::min(low, x[i]);
-            high = std::max(high, x[i]);
+    return pack(bits, view.out, view.in, [=](int thread, int64_t row, int64_t index, RowGroup &group) {
+        float *x = numbers + thread * width;
+        if (index == 0) {
+            kernels().readRow(view, row, x);
+            std::fill(x + view.in, x + width, x[last]);  // extends no group's range
         }
+        x += index * groupSize;
+        float low, high;
+        if (!kernels().bounds(x, &low, &high)) return false;
         group.minimum = low;
         group.scale = (high - static_cast<float>(group.minimum)) / most;
-        float scale = group.scale, minimum = group.minimum;
         if (!(isFinite(group.scale) && isFinite(group.minimum))) return false;
-        for (int64_t i = 0; i < count; i++) {
-            float value = scale > 0 ? std::nearbyint((x[i] - minimum) / scale) : 0;
-            group.values[i] = static_cast<uint8_t>(std::clamp(value, 0.0f, most));
-        }
+        if (group.scale > 0) kernels().steps(x, group.minimum, group.scale, most, group.values);
+        int64_t count = std::min(groupSize, view.in - index * groupSize);
+        std::fill(group.values + count, group.values + groupSize, 0);
         return true;
     });
 }
@@ -121,7 +124,7 @@ at::Tensor packValues(const at::Tensor &values, const at::Tensor &scales, const 
     const uint8_t *numbers = q.const_data_ptr<uint8_t>();
     const c10::Half *scale = s.const_data_ptr<c10::Half>(), *minimum = m.const_data_ptr<c10::Half>();
     uint8_t most = static_cast<uint8_t>((1 << bits) - 1);
-    return pack(bits, out, in, [=](int64_t row, int64_t index, RowGroup &group) {
+    return pack(bits, out, in, [=](int, int64_t row, int64_t index, RowGroup &group) {
         group.scale = scale[row * groups + index];
         group.minimum = minimum[row * groups + index];
         int64_t count = std::min(groupSize, in - index * groupSize);
@@ -144,7 +147,7 @@ at::Tensor packBlocks(const uint8_t *bytes, int64_t byteCount, int32_t kind, int
     int64_t head = kind == CT_BLOCK_Q4_1 ? 4 : 2, size = head + bits * 4, groups = in / groupSize, needed = 0;
     TORCH_CHECK(!__builtin_mul_overflow(out, groups * size, &needed) && needed == byteCount, "the blocks of [", out,
                 ", ", in, "] do not take ", byteCount, " bytes");
-    return pack(bits, out, in, [=](int64_t row, int64_t index, RowGroup &group) {
+    return pack(bits, out, in, [=](int, int64_t row, int64_t index, RowGroup &group) {
         const uint8_t *block = bytes + (row * groups + index) * size, *values = block + head;
         std::memcpy(&group.scale, block, 2);
         if (kind == CT_BLOCK_Q4_1) std::memcpy(&group.minimum, block + 2, 2);

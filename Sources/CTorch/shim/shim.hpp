@@ -119,6 +119,7 @@ void fillOperations(CTTable &table);
 void fillLayers(CTTable &table);
 void fillGradients(CTTable &table);
 void fillQuantised(CTTable &table);
+void fillRotary(CTTable &table);
 void fillDecoder(CTTable &table);
 
 }  // namespace ct

@@ -409,6 +409,7 @@ extern "C" __attribute__((visibility("default"))) const CTTable *ct_table(void) 
         ct::fillLayers(filled);
         ct::fillGradients(filled);
         ct::fillQuantised(filled);
+        ct::fillRotary(filled);
         ct::fillDecoder(filled);
         return filled;
     }();

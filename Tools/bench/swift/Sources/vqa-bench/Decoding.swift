@@ -1,18 +1,23 @@
 import Torch
 
-/// Prints how fast weights are read: products with one row of input, steps of a decoder, and a prompt.
-func measureDecoding() throws {
+/// Prints how fast weights are read: products with one row of input (`products`), or steps and a prompt of a decoder
+/// with random weights of 4 bits, of the sizes of SmolLM2-135M (`small`) or of a quarter of LLaVA-7B (`large`).
+func measureDecoding(_ part: String) throws {
     print("kernels", try Engine.kernels(), "threads", try Engine.threads())
-    for (out, columns) in [(4_096, 4_096), (576, 576), (1_536, 576), (576, 1_536)] {
-        for kind in Weights.allCases { try measureProduct(out, columns, kind) }
+    switch part {
+    case "small":
+        try measureDecoder(
+            DecoderSize(layers: 30, width: 576, heads: 9, keyHeads: 3, inner: 1_536, words: 49_152))
+    case "large":
+        try measureDecoder(
+            DecoderSize(
+                layers: 8, width: 4_096, heads: 32, keyHeads: 32, headSize: 128, inner: 11_008, words: 32_064)
+        )
+    default:
+        for (out, columns) in [(4_096, 4_096), (576, 576), (1_536, 576), (576, 1_536)] {
+            for kind in Weights.allCases { try measureProduct(out, columns, kind) }
+        }
     }
-    try measureSteps(
-        "SmolLM2-135M",
-        DecoderSize(layers: 30, width: 576, heads: 9, keyHeads: 3, inner: 1_536, words: 49_152))
-    try measureSteps(
-        "LLaVA-7B, 8 of 32 layers",
-        DecoderSize(
-            layers: 8, width: 4_096, heads: 32, keyHeads: 32, headSize: 128, inner: 11_008, words: 32_064))
 }
 
 private enum Weights: String, CaseIterable {
@@ -74,9 +79,11 @@ private func measureProduct(_ out: Int, _ columns: Int, _ kind: Weights) throws 
     let first = try kind.layer(columns, out)
     let count = out * columns > 4 << 20 ? max(2, (256 << 20) / first.byteCount) : 1
     let layers = try [first] + (1..<count).map { _ in try first.copy() }
-    let x = try Tensor.uniform([1, columns], -1, 1)
+    let x = try Tensor.uniform([1, columns], -1, 1).to(kind == .bfloat16 ? .bfloat16 : .float32)
     let time = try withoutGradients {
-        try seconds(calls: count == 1 ? 200 : 1) { for layer in layers { _ = try layer(x) } } / Double(count)
+        try seconds(rounds: kind == .bfloat16 ? 2 : 7, calls: count == 1 ? 100 : 1) {
+            for layer in layers { _ = try layer(x) }
+        } / Double(count)
     }
     report(
         "\(kind.rawValue) \(out)×\(columns)",
@@ -89,75 +96,83 @@ private func measureProduct(_ out: Int, _ columns: Int, _ kind: Weights) throws 
     }
 }
 
-private func measureSteps(_ name: String, _ size: DecoderSize) throws {
-    let weights = Weights.fourBits
-    let queries = size.heads * size.headSize
-    let keys = size.keyHeads * size.headSize
+private func measureDecoder(_ size: DecoderSize) throws {
+    let (queries, keys) = (size.heads * size.headSize, size.keyHeads * size.headSize)
     let one = try Tensor.ones([size.width])
+    let weights = Weights.fourBits
     let pattern = try FusedDecoder.Layer(
         inputNorm: one, query: weights.layer(size.width, queries), key: weights.layer(size.width, keys),
         value: weights.layer(size.width, keys), output: weights.layer(queries, size.width), outputNorm: one,
         gate: weights.layer(size.width, size.inner), up: weights.layer(size.width, size.inner),
         down: weights.layer(size.inner, size.width))
     let layers = try (0..<size.layers).map { _ in
-        FusedDecoder.Layer(
-            inputNorm: one, query: try pattern.query.copy(), key: try pattern.key.copy(),
-            value: try pattern.value.copy(), output: try pattern.output.copy(), outputNorm: one,
-            gate: try pattern.gate.copy(), up: try pattern.up.copy(), down: try pattern.down.copy())
+        var layer = pattern
+        for path in linears { layer[keyPath: path] = try pattern[keyPath: path].copy() }
+        return layer
     }
-    let head = try weights.layer(size.width, size.words)
+    try measureSteps(size, layers, head: weights.layer(size.width, size.words))
+    try measurePrompt(size, layers)
+}
+
+private nonisolated(unsafe) let linears: [WritableKeyPath<FusedDecoder.Layer, Linear>] = [
+    \.query, \.key, \.value, \.output, \.gate, \.up, \.down,
+]
+
+private func measureSteps(_ size: DecoderSize, _ layers: [FusedDecoder.Layer], head: Linear) throws {
     var embedding = try Embedding(size.words, size.width)
     if let table = head.quantised { try embedding.quantise(table) }
-    let angles =
-        try Tensor.arange(0, 4_096).to(.float32).unsqueezed(1)
-        * (Tensor.arange(0, Double(size.headSize / 2)).to(.float32) * (-18.4 / Double(size.headSize))).exp()
+    let rates = try
+        (Tensor.arange(0, Double(size.headSize / 2)).to(.float32) * (-18.4 / Double(size.headSize))).exp()
+    let angles = try Tensor.arange(0, 4_096).to(.float32).unsqueezed(1) * rates
     let decoder = try FusedDecoder(
-        layers: layers, embedding: embedding, finalNorm: one, head: head,
+        layers: layers, embedding: embedding, finalNorm: .ones([size.width]), head: head,
         shape: .init(heads: size.heads, keyValueHeads: size.keyHeads, headSize: size.headSize, epsilon: 1e-5),
         cosines: angles.cos(), sines: angles.sin())
-    let linears =
-        layers.flatMap { [$0.query, $0.key, $0.value, $0.output, $0.gate, $0.up, $0.down] } + [head]
-    let bytes = linears.reduce(0) { $0 + $1.byteCount }
-    for rows in [1, 4] {
+    let bytes = layers.reduce(head.byteCount) { sum, layer in
+        linears.reduce(sum) { $0 + layer[keyPath: $1].byteCount }
+    }
+    for (rows, length) in [(1, 0), (1, 500), (4, 0)] {
         let caches = try (0..<2 * size.layers).map { _ in
-            try Tensor.zeros([rows, size.keyHeads, 600, size.headSize])
+            try Tensor.zeros([rows, size.keyHeads, 1_000, size.headSize])
         }
-        for length in rows == 1 ? [0, 500] : [0] {
-            var at = length
-            let time = try seconds(rounds: 5, calls: size.layers > 10 ? 16 : 3) {
-                _ = try decoder.step(
-                    tokens: Array(repeating: at % size.words, count: rows),
-                    rows: Array(repeating: .init(position: at, length: at), count: rows),
-                    keys: Array(caches.prefix(size.layers)), values: Array(caches.suffix(size.layers)))
-                at += 1
+        var at = length
+        let time = try seconds(rounds: 9, calls: size.layers > 10 ? 16 : 3) {
+            _ = try decoder.step(
+                tokens: Array(repeating: at % size.words, count: rows),
+                rows: Array(repeating: .init(position: at, length: at), count: rows),
+                keys: Array(caches.prefix(size.layers)), values: Array(caches.suffix(size.layers)))
+            at += 1
+        }
+        report(
+            "step of \(rows) rows after \(length) keys",
+            "\(rounded(time * 1e3)) ms, \(rounded(Double(rows) / time)) tokens/s, "
+                + "\(rounded(Double(bytes) / time / 1e9)) GB/s of \(bytes >> 20) MiB")
+    }
+}
+
+/// The linear layers alone, for 512 rows of input, and the same with fp32 weights.
+private func measurePrompt(_ size: DecoderSize, _ layers: [FusedDecoder.Layer]) throws {
+    let layers = layers.prefix(max(1, 10_000 / size.width * layers.count / 30))
+    let inputs = try linears.map { try Tensor.uniform([512, layers[0][keyPath: $0].weight.shape[1]], -1, 1) }
+    func time(_ layers: [FusedDecoder.Layer]) throws -> Double {
+        try withoutGradients {
+            try seconds(rounds: 3) {
+                for layer in layers {
+                    for (path, input) in zip(linears, inputs) { _ = try layer[keyPath: path](input) }
+                }
             }
-            report(
-                "\(name), \(rows) rows, \(length) keys",
-                "\(rounded(time * 1e3)) ms, \(rounded(Double(rows) / time)) tokens/s, "
-                    + "\(rounded(Double(bytes) / time / 1e9)) GB/s of \(bytes >> 20) MiB")
-        }
+        } / Double(layers.count)
     }
-    let prompt = try Tensor.uniform([512, size.width], -1, 1)
-    let wide = try Tensor.uniform([512, size.inner], -1, 1)
-    let attended = try Tensor.uniform([512, queries], -1, 1)
-    func products(_ layer: FusedDecoder.Layer) throws {
-        for linear in [layer.query, layer.key, layer.value, layer.gate, layer.up] { _ = try linear(prompt) }
-        _ = try layer.output(attended)
-        _ = try layer.down(wide)
-    }
-    let time = try withoutGradients { try seconds(rounds: 2) { try layers.forEach(products) } }
-    var plain = pattern
-    for path in [\FusedDecoder.Layer.query, \.key, \.value, \.output, \.gate, \.up, \.down] {
+    var plain = layers[0]
+    for path in linears {
         guard let packed = plain[keyPath: path].quantised else { continue }
-        var linear = try Linear(packed.shape[1], packed.shape[0], bias: false)
-        linear.weight = try packed.dequantised()
-        plain[keyPath: path] = linear
+        plain[keyPath: path] = try Linear(packed.shape[1], packed.shape[0], bias: false)
+        plain[keyPath: path].weight = try packed.dequantised()
     }
-    let floating =
-        try withoutGradients { try seconds(rounds: 3) { try products(plain) } } * Double(size.layers)
+    let (quantised, floating) = try (time(Array(layers)), time([plain]))
     report(
-        "\(name), products of 512 rows",
-        "\(rounded(time * 1e3)) ms; with fp32 weights \(rounded(floating * 1e3)) ms")
+        "products of one layer with 512 rows",
+        "\(rounded(quantised * 1e3)) ms; with fp32 weights \(rounded(floating * 1e3)) ms")
 }
 
 private func rounded(_ number: Double) -> Double { (number * 10).rounded() / 10 }

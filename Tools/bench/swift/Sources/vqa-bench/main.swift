@@ -4,7 +4,9 @@
 // vqa-bench training same|stores FOLDER
 // vqa-bench images FILE…
 // vqa-bench tokens one|batch TEXTS.json
+// vqa-bench generate prefill|decode FORMAT
 // vqa-bench overhead
+// vqa-bench decoding products|small|large
 import Support
 
 let arguments = Array(CommandLine.arguments.dropFirst())
@@ -16,7 +18,9 @@ do {
     case ("images", _?, _): try measureImages(Array(arguments.dropFirst()))
     case ("tokens", "one", let texts?): try measureTokens(texts, inBatch: false)
     case ("tokens", "batch", let texts?): try measureTokens(texts, inBatch: true)
+    case ("generate", let part?, let format?): try measureGeneration(part, format)
     case ("overhead", _, _): try measureOverhead()
+    case ("decoding", let part?, _): try measureDecoding(part)
     default: throw VQAError("cannot measure", because: "the arguments are unknown; see main.swift")
     }
 } catch {
