@@ -36,6 +36,7 @@ from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2I
 FIXTURES = Path(__file__).parents[2] / "Tests" / "Fixtures"
 SUBWORDS = FIXTURES / "Tokenizers" / "subwords"
 COMMITTED = ["qwen2", "t5", "llava"]
+SMALL = len(sys.argv) <= 1  # for the repository: half-precision weights, the last row of logits
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
@@ -51,7 +52,7 @@ WORDS = "what colour is the shape"
 
 def text_shape(vocabulary, **more):
     return dict(
-        vocab_size=vocabulary, hidden_size=30, intermediate_size=47, num_hidden_layers=2, num_attention_heads=6,
+        vocab_size=vocabulary, hidden_size=22 if SMALL else 30, intermediate_size=47, num_hidden_layers=2, num_attention_heads=6,
         num_key_value_heads=2, head_dim=10, max_position_embeddings=512, bos_token_id=1, eos_token_id=2, pad_token_id=0) | more
 
 
@@ -140,6 +141,8 @@ def run(folder, name, model, prepare, prompts, decode, chat=None):
             case["tensors"]["qformer"] = out.qformer_outputs.last_hidden_state[0, :count]
             if is_t5:
                 case["tensors"]["encoder_hidden"] = out.language_model_outputs.encoder_last_hidden_state[0]
+        if SMALL:
+            case["tensors"] = {"logits": out.logits[0, -1:]}
         for key, value in case.pop("tensors").items():
             tensors[f"{number}.{key}"] = value.detach().clone().float().contiguous()
         case["outputs"] = []
@@ -160,6 +163,9 @@ def run(folder, name, model, prepare, prompts, decode, chat=None):
 
 
 def ends(model, **ids):
+    if SMALL:
+        for parameter in model.parameters():
+            parameter.data.copy_(parameter.data.half().float())
     model.generation_config = GenerationConfig(**ids)
     return model
 
@@ -175,6 +181,8 @@ def decoder(folder, name, kind, make_config, make_model, template=None):
         special = dict(bos_token_id=1, eos_token_id=2, pad_token_id=0)
     tokenizer.chat_template = template
     model = scaled(make_model(make_config(**text_shape(len(tokenizer) + 3, **special))))
+    if model.config.tie_word_embeddings:
+        model.model.embed_tokens.weight.data *= 0.15
     ends(model, **special)
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
@@ -231,8 +239,8 @@ def llava(folder, name):
         image_processor=clip_images(), tokenizer=tokenizer, patch_size=7, vision_feature_select_strategy="default",
         num_additional_image_tokens=1, chat_template=PARTS)
     model = scaled(LlavaForConditionalGeneration(LlavaConfig(
-        vision_config=clip_vision(), text_config=LlamaConfig(**text_shape(len(tokenizer) + 2)),
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"), image_seq_length=16)))
+        vision_config=clip_vision(), text_config=LlamaConfig(**text_shape(len(tokenizer) + 2), tie_word_embeddings=SMALL),
+        tie_word_embeddings=SMALL, image_token_index=tokenizer.convert_tokens_to_ids("<image>"), image_seq_length=16)))
     ends(model, bos_token_id=1, eos_token_id=2, pad_token_id=0)
     model.save_pretrained(folder / name)
     processor.save_pretrained(folder / name)
@@ -390,6 +398,16 @@ def idefics2(folder, name, splits):
         PROMPTS, lambda ids: tokenizer.decode(ids, skip_special_tokens=True), chat_of(processor))
 
 
+def compact(path):
+    """JSON without spaces, weights in half precision, which they fit exactly."""
+    for file in ["tokenizer.json", "tokenizer_config.json", "config.json", "processor_config.json"]:
+        if (path / file).exists():
+            text = json.dumps(json.loads((path / file).read_text()), ensure_ascii=False, separators=(",", ":"))
+            (path / file).write_text(text + "\n")
+    weights = load_file(path / "model.safetensors")
+    save_file({k: v.half() for k, v in weights.items()}, path / "model.safetensors", metadata={"format": "pt"})
+
+
 JOBS = {
     "llama": lambda f, n: decoder(f, n, "llama", LlamaConfig, LlamaForCausalLM),
     "mistral": lambda f, n: decoder(f, n, "mistral", MistralConfig, MistralForCausalLM),
@@ -411,9 +429,7 @@ if __name__ == "__main__":
     pictures(target / "images")
     for name in chosen:
         shutil.rmtree(target / name, ignore_errors=True)
-        try:
-            JOBS[name](target, name)
-        except Exception as e:
-            if len(sys.argv) <= 1: raise
-            import traceback; traceback.print_exc(); print("FAILED", name)
+        JOBS[name](target, name)
+        if SMALL:
+            compact(target / name)
     print(f"wrote {sum(p.stat().st_size for p in target.rglob('*') if p.is_file())} bytes")
