@@ -8,6 +8,7 @@
 #include <torch/csrc/autograd/variable.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 
@@ -22,8 +23,9 @@ namespace {
 /// unpack.
 constexpr int64_t fewRows = 8;
 
-/// Numbers of a scratch tile of unpacked weights, about what the second-level cache holds.
-constexpr int64_t scratchSize = 1 << 18;
+/// Numbers of a scratch tile of unpacked weights: 8 MiB, which stay in the last-level cache, in few enough tiles that
+/// starting the threads for each costs little.
+constexpr int64_t scratchSize = 1 << 21;
 
 void checkBits(int32_t bits) { TORCH_CHECK(bits == 4 || bits == 8, "a packed weight has 4 or 8 bits, not ", bits); }
 
