@@ -21,7 +21,7 @@ namespace {
 
 /// Up to this many rows of input are multiplied with the packed weights themselves; for more of them it is quicker to
 /// unpack.
-constexpr int64_t fewRows = 8;
+constexpr int64_t fewRows = 32;
 
 /// Numbers of a scratch tile of unpacked weights: 8 MiB, which stay in the last-level cache, in few enough tiles that
 /// starting the threads for each costs little.
