@@ -206,7 +206,7 @@ at::Tensor multiplyFew(const MatrixView &w, const at::Tensor &input) {
 /// Calls `body` with one tile of rows after the other: its first row, the number of rows and the tile [rows, in].
 template <typename Body>
 void forEachTile(const MatrixView &w, at::ScalarType type, Body body) {
-    int64_t step = std::clamp<int64_t>(scratchSize / w.in / tileRows * tileRows, 64, divideUp(w.out, tileRows) * tileRows);
+    int64_t step = std::max<int64_t>(64, scratchSize / w.in / tileRows * tileRows);
     at::Tensor scratch = at::empty({std::min(step, w.out), w.in}, at::kFloat);
     for (int64_t first = 0; first < w.out; first += step) {
         int64_t count = std::min(step, w.out - first);
