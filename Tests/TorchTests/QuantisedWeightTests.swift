@@ -136,7 +136,7 @@ extension TorchTests {
                     let full = try quantised.dequantised(.float64)
                     let bias = try Tensor.normal([out], Generator(seed: 9))
                     try withEachKernels { name in
-                        for rows in [1, 2, 3, 4, 5, 8, 9, 40] {
+                        for rows in [1, 2, 3, 4, 5, 32, 33] {
                             let x = try Tensor.normal([rows, columns], Generator(seed: 7))
                             let expected = try x.to(.float64).linear(full, bias.to(.float64))
                             let found = try x.linear(quantised, bias)
@@ -152,13 +152,13 @@ extension TorchTests {
 
         @Test("a matrix larger than the scratch tile is multiplied tile by tile")
         func tiles() throws {
-            let quantised = try QuantisedWeight(weight(300, 2_016), bits: 4)
-            let x = try Tensor.normal([11, 2_016], Generator(seed: 7))
+            let quantised = try QuantisedWeight(weight(150, 30_016), bits: 4)
+            let x = try Tensor.normal([35, 30_016], Generator(seed: 7))
             try x.requireGradient()
             let found = try x.linear(quantised)
             let full = try quantised.dequantised(.float64)
             #expect(try relativeDifference(found, x.detached().to(.float64).linear(full)) < 1e-5)
-            let slope = try Tensor.normal([11, 300], Generator(seed: 8))
+            let slope = try Tensor.normal([35, 150], Generator(seed: 8))
             try found.backward(slope)
             let gradient = try #require(try x.gradient())
             #expect(try relativeDifference(gradient, slope.to(.float64).matmul(full)) < 1e-5)
@@ -208,7 +208,7 @@ extension TorchTests {
             #expect(error?.message.contains("second derivatives") == true)
         }
 
-        @Test("bf16 input and autocast give bf16 results", arguments: [3, 20])
+        @Test("bf16 input and autocast give bf16 results", arguments: [3, 40])
         func bfloat16(rows: Int) throws {
             let quantised = try QuantisedWeight(weight(37, 70), bits: 8)
             let x = try Tensor.normal([rows, 70], Generator(seed: 7))
@@ -254,7 +254,7 @@ extension TorchTests {
         @Test("many products and gradients hold no memory")
         func memory() throws {
             let quantised = try QuantisedWeight(weight(64, 96), bits: 4)
-            let x = try Tensor.normal([12, 96], Generator(seed: 7))
+            let x = try Tensor.normal([40, 96], Generator(seed: 7))
             try x.requireGradient()
             let before = Engine.liveTensors()
             for _ in 0..<200 {

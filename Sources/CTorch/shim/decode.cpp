@@ -2,10 +2,10 @@
 // operation the calls alone would cost more than the arithmetic of a small model. B rows, D width, H heads.
 #include "quantised.hpp"
 
-#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -163,6 +163,7 @@ class Decoder {
     std::vector<Scratch> scratch_;
     std::vector<Cache> keyCaches_, valueCaches_;
     Barrier barrier_;
+    Pace pace_;
 
     void check(const CTDecoderStep &step);
     void prepare(const CTDecoderStep &step, int threads);
@@ -270,11 +271,15 @@ void Decoder::prepare(const CTDecoderStep &step, int threads) {
 
 at::Tensor Decoder::step(const CTDecoderStep &step) {
     check(step);
-    prepare(step, std::max(1, at::get_num_threads()));
+    int threads = pace_.threads(teamSize());
+    prepare(step, threads);
     at::Tensor logits = at::empty({step.rows, vocabulary_}, at::kFloat);
     float *to = logits.mutable_data_ptr<float>();
     auto body = [&](int thread, int threads) { run(step, thread, threads, to); };
-    runTeam(body);
+    auto start = std::chrono::steady_clock::now();
+    runTeam(body, threads);
+    std::chrono::nanoseconds time = std::chrono::steady_clock::now() - start;
+    pace_.finished(threads, time.count(), barrier_.takeLost());
     return logits;
 }
 

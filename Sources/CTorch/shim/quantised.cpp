@@ -9,6 +9,7 @@
 #include <torch/csrc/autograd/variable.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 
@@ -21,10 +22,11 @@ namespace {
 
 /// Up to this many rows of input are multiplied with the packed weights themselves; for more of them it is quicker to
 /// unpack.
-constexpr int64_t fewRows = 8;
+constexpr int64_t fewRows = 32;
 
-/// Numbers of a scratch tile of unpacked weights, about what the second-level cache holds.
-constexpr int64_t scratchSize = 1 << 18;
+/// Numbers of a scratch tile of unpacked weights: 8 MiB, which stay in the last-level cache, in few enough tiles that
+/// starting the threads for each costs little.
+constexpr int64_t scratchSize = 1 << 21;
 
 void checkBits(int32_t bits) { TORCH_CHECK(bits == 4 || bits == 8, "a packed weight has 4 or 8 bits, not ", bits); }
 
@@ -207,7 +209,7 @@ at::Tensor multiplyFew(const MatrixView &w, const at::Tensor &input) {
 /// Calls `body` with one tile of rows after the other: its first row, the number of rows and the tile [rows, in].
 template <typename Body>
 void forEachTile(const MatrixView &w, at::ScalarType type, Body body) {
-    int64_t step = std::clamp<int64_t>(scratchSize / w.in / tileRows * tileRows, 64, divideUp(w.out, tileRows) * tileRows);
+    int64_t step = std::max<int64_t>(64, scratchSize / w.in / tileRows * tileRows);
     at::Tensor scratch = at::empty({std::min(step, w.out), w.in}, at::kFloat);
     for (int64_t first = 0; first < w.out; first += step) {
         int64_t count = std::min(step, w.out - first);

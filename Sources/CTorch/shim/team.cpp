@@ -4,6 +4,8 @@
 #include <dlfcn.h>
 #include <sched.h>
 
+#include <algorithm>
+#include <chrono>
 #include <thread>
 #include <vector>
 
@@ -48,8 +50,9 @@ inline void pause() {
 
 }  // namespace
 
-void runTeam(TeamBody body, void *context) {
-    int threads = at::in_parallel_region() ? 1 : at::get_num_threads();
+int teamSize() { return at::in_parallel_region() ? 1 : std::max(1, at::get_num_threads()); }
+
+void runTeam(TeamBody body, void *context, int threads) {
     Call call{body, context};
     if (threads <= 1) return body(context, 0, 1);
     if (!openMP.isThere()) return runThreads(call, threads);
@@ -69,10 +72,31 @@ void Barrier::wait(int threads) {
         round_.store(round + 1, std::memory_order_release);
         return;
     }
+    auto isOpen = [&] { return round_.load(std::memory_order_acquire) != round; };
+    for (int spins = 0; spins < 2000; spins++) {
+        if (isOpen()) return;
+        pause();
+    }
     // Another process may hold the processor that the last thread waits for.
-    for (int spins = 0; round_.load(std::memory_order_acquire) == round; spins++) {
-        if (spins < 20000) pause();
-        else sched_yield();
+    auto start = std::chrono::steady_clock::now();
+    while (!isOpen()) sched_yield();
+    std::chrono::nanoseconds waited = std::chrono::steady_clock::now() - start;
+    lost_.fetch_add(waited.count(), std::memory_order_relaxed);
+}
+
+void Pace::finished(int threads, int64_t nanoseconds, int64_t lost) {
+    if (threads > 1) {
+        lastTogether_ = nanoseconds;
+        if (together_ > 0) together_--;
+        isTrial_ = together_ == 0 && lost > nanoseconds / 4 * (threads - 1);
+        alone_ = isTrial_ ? 1 : 0;
+    } else if (isTrial_) {
+        isTrial_ = false;
+        bool wasQuicker = nanoseconds < lastTogether_;
+        alone_ = wasQuicker ? while_ : 0;
+        together_ = wasQuicker ? 0 : while_;
+    } else if (alone_ > 0) {
+        alone_--;
     }
 }
 

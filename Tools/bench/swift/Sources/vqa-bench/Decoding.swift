@@ -89,7 +89,7 @@ private func measureProduct(_ out: Int, _ columns: Int, _ kind: Weights) throws 
         "\(kind.rawValue) \(out)×\(columns)",
         "\(rounded(Double(first.byteCount) / time / 1e9)) GB/s, \(rounded(time * 1e6)) µs")
     guard out * columns > 4 << 20, kind == .fourBits || kind == .eightBits else { return }
-    for rows in [4, 8, 9, 16] {
+    for rows in [4, 16, 32, 33] {
         let x = try Tensor.uniform([rows, columns], -1, 1)
         let time = try withoutGradients { try seconds(rounds: 5) { _ = try first(x) } }
         report("  \(rows) rows", "\(rounded(time * 1e6)) µs")
