@@ -14,8 +14,8 @@ import Support
 /// ```
 ///
 /// What the reference has and this does not is refused with an error that names it: recursive loops, macros inside other
-/// scopes, `call` blocks, template inheritance, text formatting with `%`, and filters beyond those of
-/// `TemplateFilters`. Filters that give an iterator in the reference give a list. `safe` changes nothing.
+/// scopes, `call` blocks, template inheritance, text formatting with `%`, and filters that chat
+/// templates do not use. Filters that give an iterator in the reference give a list. `safe` changes nothing.
 public struct ChatTemplate: Sendable {
     /// What a template may use at most. The defaults are far above the needs of published templates.
     public struct Limits: Sendable {

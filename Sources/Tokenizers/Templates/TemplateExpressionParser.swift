@@ -249,6 +249,9 @@ extension TemplateParser {
         try expect(.symbol("("))
         var call = TemplateCall()
         _ = try items(until: ")") { parser in
+            guard call.positional.count + call.named.count < Self.maximumArguments else {
+                throw TemplateFault("a call has more than \(Self.maximumArguments) arguments")
+            }
             if case .name(let name) = parser.current, parser.following == .symbol("=") {
                 parser.advance()
                 parser.advance()

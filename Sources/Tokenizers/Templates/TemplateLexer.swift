@@ -43,7 +43,7 @@ struct TemplateLexer {
 
     /// All tokens, `end` last.
     ///
-    /// - Throws: `VQAError`-ready faults with the line, as ``LocatedFault``.
+    /// - Throws: `LocatedFault`.
     static func tokens(of template: String) throws -> [TemplateToken] {
         var lexer = TemplateLexer(template)
         do { try lexer.readAll() } catch let fault as TemplateFault {

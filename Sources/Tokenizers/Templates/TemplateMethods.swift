@@ -50,6 +50,7 @@ extension TemplateRendering {
             return mapping[try key(of: name)] ?? given[1] ?? .null
         }
         _ = try arguments.bound(to: [], of: "\"\(name)\"")
+        try charge(elements: mapping.count)
         switch name {
         case "items": return try pairs(of: mapping)
         case "keys": return .list(mapping.keys)
@@ -148,7 +149,9 @@ extension TemplateRendering {
         switch set {
         case nil, .some(.null): return text.stripped(start: start, end: end, \.isTemplateSpace)
         case .some(let value):
-            let characters = Set(try required(value, "strip"))
+            let letters = try required(value, "strip")
+            try charge(walking: letters.count)
+            let characters = Set(letters)
             return text.stripped(start: start, end: end) { characters.contains($0) }
         }
     }
@@ -235,7 +238,8 @@ extension TemplateRendering {
         case .range: return try range(arguments)
         case .raiseException:
             let message = try arguments.bound(to: ["message"], of: "\"raise_exception\"")[0]
-            throw TemplateFault(try message.map { try text(of: $0).string } ?? "it raised an exception")
+            let words = try message.map { try text(of: $0) } ?? Text("it raised an exception")
+            throw TemplateFault(Text(words.prefix(1000)).string)
         case .strftimeNow:
             guard let format = try arguments.bound(to: ["format"], of: "\"strftime_now\"")[0] else {
                 throw TemplateFault("\"strftime_now\" needs a format")
@@ -289,7 +293,8 @@ extension TemplateRendering {
             throw TemplateFault("a range has more than \(limits.rangeLength) numbers")
         }
         try charge(elements: Int(count))
-        return .list((0..<Int(count)).map { .integer(start + $0 * step) })
+        // The products may leave 64 bits, the sums do not; wrapping brings them back.
+        return .list((0..<Int(count)).map { .integer(start &+ $0 &* step) })
     }
 }
 

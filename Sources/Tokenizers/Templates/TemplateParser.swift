@@ -5,6 +5,8 @@ struct TemplateParser {
     private var program = TemplateProgram()
     private var nesting = 0
     private let maximumNesting: Int
+    /// Arguments of one call or parameters of one macro; their names are compared pairwise.
+    static let maximumArguments = 255
     /// How many loops are open; `break` needs one.
     private var openLoops = 0
     /// Whether this is the outermost scope, where macros are defined.
@@ -232,6 +234,9 @@ struct TemplateParser {
             }
             guard !parameters.contains(where: { $0.name == name }) else {
                 throw TemplateFault("the parameter \"\(name)\" appears twice")
+            }
+            guard parameters.count < Self.maximumArguments else {
+                throw TemplateFault("a macro has more than \(Self.maximumArguments) parameters")
             }
             parameters.append(TemplateMacro.Parameter(name: name, missing: missing))
         }

@@ -189,6 +189,7 @@ extension TemplateRendering {
         guard case .text(let text) = attribute else {
             throw TemplateFault("\(attribute.kindName) names no attribute")
         }
+        try charge(elements: text.count)
         return try text.split(at: ["."]).map { part in
             if !part.isEmpty, part.allSatisfy({ ("0"..."9").contains($0) }) {
                 guard let index = Int(part.string) else { throw TemplateFault("an index is out of range") }
@@ -200,11 +201,15 @@ extension TemplateRendering {
 
     private func paths(of attribute: TemplateValue) throws -> [[TemplateValue]] {
         guard case .text(let text) = attribute else { return [try self.path(of: attribute)] }
+        try charge(elements: text.count)
         return try text.split(at: [","]).map { try self.path(of: .text($0)) }
     }
 
     private func follow(_ path: [TemplateValue], from value: TemplateValue) throws -> TemplateValue {
-        try path.reduce(value) { try item($1, of: $0) }
+        try path.reduce(value) {
+            try charge()
+            return try item($1, of: $0)
+        }
     }
 
     // MARK: Every element

@@ -32,7 +32,10 @@ extension TemplateRendering {
         switch name {
         case "even", "odd":
             return try compare(try compute(value, "%", .integer(2)), "==", .integer(name == "odd" ? 1 : 0))
-        case "upper", "lower": return hasOneCase(try text(of: value), isUpper: name == "upper")
+        case "upper", "lower":
+            let text = try text(of: value)
+            try charge(walking: text.count)
+            return hasOneCase(text, isUpper: name == "upper")
         default: return hasKind(value, name)
         }
     }
