@@ -47,7 +47,8 @@ import Torch
             try model.load(weights(), from: test.folder)
             found = try mostAlive(&model)
         }
-        // One more of a layer that is optional, and of a tied table.
-        #expect(found.all > 40 && found.alive <= 4, "\(found.alive) of \(found.all)")
+        // An optional part is shown through a copy: the nine tensors of a Q-Former's cross-attention at most. A decoder of
+        // this size has 21.
+        #expect(found.all > 40 && found.alive <= 10, "\(found.alive) of \(found.all)")
     }
 }
