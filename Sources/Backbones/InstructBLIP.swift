@@ -110,13 +110,14 @@ public struct InstructBLIP: Module {
 
         /// Lists the model's own names.
         public mutating func visit(_ visitor: ParameterVisitor) throws {
-            switch self {
+            // The model is taken out, not copied: what the visitor replaces is freed at once.
+            switch consume self {
             case .decoder(var model):
+                defer { self = .decoder(model) }
                 try model.visit(visitor)
-                self = .decoder(model)
             case .t5(var model):
+                defer { self = .t5(model) }
                 try model.visit(visitor)
-                self = .t5(model)
             }
         }
 

@@ -29,8 +29,7 @@ struct LanguageModelFolder {
         let questionTokenizer =
             family == "instructblip" || isFolder(questions) ? try Tokenizer(contentsOf: questions) : nil
         let template = try ChatTemplate(folder: path)
-        var (network, processor) = try network(family)
-        try apply(format, to: &network)
+        var (network, processor) = try network(family, format)
         if let given = try? ImageProcessor(folder: path), processor == nil, network.readsImages {
             processor = given
         }
@@ -43,7 +42,7 @@ struct LanguageModelFolder {
     }
 
     /// The model alone, its weights as the files have them.
-    func network() throws -> LanguageModel.Network { try network(family()).0 }
+    func network() throws -> LanguageModel.Network { try network(family(), nil).0 }
 
     private func family() throws -> String {
         guard let family = json["model_type"]?.string else {
@@ -60,37 +59,48 @@ struct LanguageModelFolder {
             remedy: nearestMatch(to: family, in: LanguageModel.families).map { "did you mean '\($0)'?" })
     }
 
-    private func network(_ family: String) throws -> (LanguageModel.Network, ImageProcessor?) {
+    /// The weights are brought to the format before the model is put anywhere else: a second reference to them would keep
+    /// all of the old ones in memory until the last is converted.
+    private func network(_ family: String, _ format: WeightFormat?) throws -> (
+        LanguageModel.Network, ImageProcessor?
+    ) {
         switch family {
         case "llama", "mistral", "qwen2":
             let configuration = try DecoderConfiguration(json, source: source)
             var model = try Decoder(configuration)
             try model.load(
                 Decoder.renamed(checkpoint.tensors(), isTied: configuration.isTied), from: checkpoint.path)
+            try format?.apply(to: &model)
             return (.decoder(model), nil)
         case "t5":
-            return (
-                .t5(
-                    try T5(
-                        T5Configuration(json, source: source), weights: checkpoint.tensors(),
-                        source: checkpoint.path)), nil
-            )
+            var model = try T5(
+                T5Configuration(json, source: source), weights: checkpoint.tensors(), source: checkpoint.path)
+            try format?.apply(to: &model)
+            return (.t5(model), nil)
         case "llava" where json["text_config"] != nil:
             var model = try Llava(LlavaConfiguration(json, source: source))
             try model.load(checkpoint.tensors(), from: checkpoint.path)
+            try format?.apply(to: &model)
             return (.llava(model), nil)
-        case "llava", "llava_llama", "llava_qwen2": return try ownLlava()
+        case "llava", "llava_llama", "llava_qwen2":
+            var processor: ImageProcessor?
+            var model = try ownLlava(&processor)
+            try format?.apply(to: &model)
+            return (.llava(model), processor)
         case "instructblip":
             var model = try InstructBLIP(InstructBLIPConfiguration(json, source: source))
             try model.load(checkpoint.tensors(), from: checkpoint.path)
+            try format?.apply(to: &model)
             return (.instructBLIP(model), nil)
         case "idefics":
             var model = try Idefics(IdeficsConfiguration(json, source: source))
             try model.load(checkpoint.tensors(), from: checkpoint.path)
+            try format?.apply(to: &model)
             return (.idefics(model), nil)
         case "idefics2":
             var model = try Idefics2(Idefics2Configuration(json, source: source))
             try model.load(checkpoint.tensors(), from: checkpoint.path)
+            try format?.apply(to: &model)
             return (.idefics2(model), nil)
         default:
             throw unknown(family)
@@ -98,7 +108,7 @@ struct LanguageModelFolder {
     }
 
     /// LLaVA's own files describe the decoder; the image tower is in the checkpoint, or a model of its own.
-    private func ownLlava() throws -> (LanguageModel.Network, ImageProcessor?) {
+    private func ownLlava(_ processor: inout ImageProcessor?) throws -> Llava {
         let weights = try checkpoint.tensors()
         let named = json["mm_vision_tower"]?.string ?? ""
         let holdsTower = weights.keys.contains { $0.hasPrefix("model.vision_tower.") }
@@ -121,32 +131,9 @@ struct LanguageModelFolder {
         let configuration = try LlavaConfiguration(own: json, vision: shape, source: source)
         var model = try Llava(configuration)
         try model.load(weights, tower: tower, from: checkpoint.path)
-        var processor = ImageProcessor.llava(size: shape.imageSize)
-        if configuration.padsToSquare { processor = processor.paddingToSquare() }
-        return (.llava(model), processor)
-    }
-
-    private func apply(_ format: WeightFormat, to network: inout LanguageModel.Network) throws {
-        switch network {
-        case .decoder(var model):
-            try format.apply(to: &model)
-            network = .decoder(model)
-        case .t5(var model):
-            try format.apply(to: &model)
-            network = .t5(model)
-        case .llava(var model):
-            try format.apply(to: &model)
-            network = .llava(model)
-        case .instructBLIP(var model):
-            try format.apply(to: &model)
-            network = .instructBLIP(model)
-        case .idefics(var model):
-            try format.apply(to: &model)
-            network = .idefics(model)
-        case .idefics2(var model):
-            try format.apply(to: &model)
-            network = .idefics2(model)
-        }
+        let plain = ImageProcessor.llava(size: shape.imageSize)
+        processor = configuration.padsToSquare ? plain.paddingToSquare() : plain
+        return model
     }
 }
 
