@@ -31,9 +31,6 @@ struct LanguageModelFolder {
         let template = try ChatTemplate(folder: path)
         var (network, processor) = try network(family)
         try apply(format, to: &network)
-        if let given = try? ImageProcessor(folder: path), processor == nil, network.readsImages {
-            processor = given
-        }
         if processor == nil, network.readsImages { processor = try ImageProcessor(folder: path) }
         var generation = try GenerationOptions(folder: path)
         if generation.eosIDs.isEmpty { generation.eosIDs = network.endIDs }
