@@ -44,7 +44,7 @@ struct GoldenPrompt {
         images = try #require(json["images"]?.array).map {
             Program.fixture("Folders/images/\($0.string ?? "")")
         }
-        isChat = try #require(json["chat"]?.bool)
+        isChat = json["chat"]?.bool == true
         ids = try #require(json["ids"]?.array).compactMap(\.integer)
         decoderIDs = json["decoder_ids"]?.array?.compactMap(\.integer) ?? []
         outputs = try #require(json["outputs"]?.array)
