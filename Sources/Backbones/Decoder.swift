@@ -91,9 +91,11 @@ public struct Decoder: Module {
     }
 
     /// This decoder as one call a token, for texts of at most `capacity` tokens; nil where that form does not compute what
-    /// this one does: windows that differ between layers, other activations, weights that are not on the CPU.
+    /// this one does: windows that differ between layers, other activations, rotations that change while the text grows,
+    /// weights that are not on the CPU.
     func fused(capacity: Int) throws -> FusedDecoder? {
         let windows = Set(configuration.windows)
+        if case .dynamic = configuration.rotary.scaling { return nil }
         guard configuration.activation == .silu, windows.count <= 1, norm.weight.device == .cpu else {
             return nil
         }
