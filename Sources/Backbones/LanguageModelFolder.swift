@@ -30,9 +30,6 @@ struct LanguageModelFolder {
             family == "instructblip" || isFolder(questions) ? try Tokenizer(contentsOf: questions) : nil
         let template = try ChatTemplate(folder: path)
         var (network, processor) = try network(family, format)
-        if let given = try? ImageProcessor(folder: path), processor == nil, network.readsImages {
-            processor = given
-        }
         if processor == nil, network.readsImages { processor = try ImageProcessor(folder: path) }
         var generation = try GenerationOptions(folder: path)
         if generation.eosIDs.isEmpty { generation.eosIDs = network.endIDs }

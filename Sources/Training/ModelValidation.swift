@@ -61,7 +61,7 @@ public struct ModelValidation: Sendable {
                     "\(checkpoint.path), \(checkpoint.format), \(counted(checkpoint.names.count, "tensor"))"))
         }
         if let family = languageFamily(config), folder == nil || config != nil {
-            checkLanguageModel(family, folder)
+            checkLanguageModel(family, folder, config, hasWeights: checkpoint != nil)
             return
         }
         guard let plan = ArchitecturePlan(config: config, names: checkpoint?.names ?? []) else {
@@ -101,7 +101,9 @@ public struct ModelValidation: Sendable {
     }
 
     /// Language and joined models: opened strictly, as `vqa generate` does, but not converted and not run.
-    private mutating func checkLanguageModel(_ family: String, _ folder: String?) {
+    private mutating func checkLanguageModel(
+        _ family: String, _ folder: String?, _ config: JSON?, hasWeights: Bool
+    ) {
         architecture = family
         let path = path
         let tokenizer = attempt("tokenizer") { try Tokenizer(ofModel: path) }
@@ -117,9 +119,13 @@ public struct ModelValidation: Sendable {
                 let text = template == nil ? "none; --chat writes the prompt of the family" : "can be read"
                 findings.append(Finding("chat template", .good, text))
             }
-            if LanguageModel.imageFamilies.contains(family) { checkImages(folder) }
+            // LLaVA's own files name an image tower, from which the processor follows.
+            let namesTower = config?["mm_vision_tower"] != nil
+            if LanguageModel.imageFamilies.contains(family), !namesTower { checkImages(folder) }
         }
-        guard let check = attempt("architecture", { try LanguageModel.check(path) }) else { return }
+        guard hasWeights, let check = attempt("architecture", { try LanguageModel.check(path) }) else {
+            return
+        }
         findings.append(
             Finding(
                 "architecture", .good,

@@ -52,7 +52,7 @@ WORDS = "what colour is the shape"
 
 def text_shape(vocabulary, **more):
     return dict(
-        vocab_size=vocabulary, hidden_size=22 if SMALL else 30, intermediate_size=47, num_hidden_layers=2, num_attention_heads=6,
+        vocab_size=vocabulary, hidden_size=12 if SMALL else 30, intermediate_size=47, num_hidden_layers=2, num_attention_heads=6,
         num_key_value_heads=2, head_dim=10, max_position_embeddings=512, bos_token_id=1, eos_token_id=2, pad_token_id=0) | more
 
 
@@ -158,7 +158,7 @@ def run(folder, name, model, prepare, prompts, decode, chat=None):
         cases.append(case)
     target = folder / name / "expected"
     target.mkdir(parents=True, exist_ok=True)
-    (target / "cases.json").write_text(json.dumps(cases, ensure_ascii=False, indent=1) + "\n")
+    (target / "cases.json").write_text(json.dumps(cases, ensure_ascii=False) + "\n")
     save_file(tensors, target / "tensors.safetensors")
 
 
@@ -190,7 +190,8 @@ def decoder(folder, name, kind, make_config, make_model, template=None):
     if template:
         chat = lambda words, images: None if images else tokenizer.apply_chat_template(
             [dict(role="user", content=words)], tokenize=False, add_generation_prompt=True)
-    run(folder, name, model, lambda text, images, is_chat: tokenizer(text, return_tensors="pt", return_token_type_ids=False, add_special_tokens=not is_chat or not text.startswith("<s>")),
+    run(folder, name, model,
+        lambda text, images, is_chat: tokenizer(text, return_tensors="pt", return_token_type_ids=False),
         [("What colour is the shape?", []), ("  two  spaces\n and <s> 你好 👍</s> x", []), ("a", [])],
         lambda ids: tokenizer.decode(ids, skip_special_tokens=True), chat)
 
@@ -198,8 +199,8 @@ def decoder(folder, name, kind, make_config, make_model, template=None):
 def t5(folder, name, **options):
     tokenizer = t5_tokenizer()
     size = dict(
-        vocab_size=len(tokenizer) + 5, d_model=30, d_kv=7, d_ff=47, num_layers=3, num_decoder_layers=2, num_heads=4,
-        decoder_start_token_id=0, pad_token_id=0, eos_token_id=1)
+        vocab_size=len(tokenizer) + 5, d_model=12 if SMALL else 30, d_kv=7, d_ff=47, num_layers=3 - SMALL,
+        num_decoder_layers=2 - SMALL, num_heads=4, decoder_start_token_id=0, pad_token_id=0, eos_token_id=1)
     model = scaled(T5ForConditionalGeneration(T5Config(**size, **options)))
     ends(model, decoder_start_token_id=0, pad_token_id=0, eos_token_id=1)
     model.save_pretrained(folder / name)
@@ -241,6 +242,8 @@ def llava(folder, name):
     model = scaled(LlavaForConditionalGeneration(LlavaConfig(
         vision_config=clip_vision(), text_config=LlamaConfig(**text_shape(len(tokenizer) + 2), tie_word_embeddings=SMALL),
         tie_word_embeddings=SMALL, image_token_index=tokenizer.convert_tokens_to_ids("<image>"), image_seq_length=16)))
+    if SMALL:
+        model.model.language_model.embed_tokens.weight.data *= 0.3
     ends(model, bos_token_id=1, eos_token_id=2, pad_token_id=0)
     model.save_pretrained(folder / name)
     processor.save_pretrained(folder / name)
