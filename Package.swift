@@ -67,7 +67,8 @@ let package = Package(
                 ],
                 swiftSettings: strict),
             .testTarget(
-                name: "vqaTests", dependencies: ["vqa", "Checkpoints", "Support", "TestWorld"], swiftSettings: strict),
+                name: "vqaTests", dependencies: ["vqa", "Checkpoints", "Support", "TestWorld"],
+                swiftSettings: strict),
             // Models and data of a few kilobytes that tests train on.
             .target(
                 name: "TestWorld", dependencies: ["Backbones", "Checkpoints", "Images", "Support", "Torch"],

@@ -109,10 +109,11 @@ struct LanguageModelFolder {
         let weights = try checkpoint.tensors()
         let named = json["mm_vision_tower"]?.string ?? ""
         let holdsTower = weights.keys.contains { $0.hasPrefix("model.vision_tower.") }
-        let folders = named.isEmpty ? [] : [named, "\(path)/\(named)"].filter(isFolder)
+        // A configuration names no folder outside its own.
+        let inside = named.isEmpty ? nil : try? Support.path(named, inside: path)
         var tower: [String: Tensor]?
         var shape: CLIPVisionConfiguration
-        if let folder = vision ?? folders.first {
+        if let folder = vision ?? inside.flatMap({ isFolder($0) ? $0 : nil }) {
             let config = folder + "/config.json"
             shape = try CLIPVisionConfiguration(JSON(contentsOf: config), source: config)
             // The checkpoint's own tower counts more: it may have been trained with the rest.
