@@ -16,7 +16,7 @@ import Testing
         #expect(summary["tensors"]?.integer == source.names.count)
         #expect(summary["files"]?.array?.compactMap(\.string) == [target])
         #expect(result.names.sorted() == source.names.sorted())
-        #expect(result.infos.allSatisfy { $0.elementType.rawValue == "F32" })
+        #expect(result.infos.allSatisfy { $0.elementType == .float32 })
         for info in source.infos { #expect(result.info(named: info.name)?.shape == info.shape) }
     }
 
