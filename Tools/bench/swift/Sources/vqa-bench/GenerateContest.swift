@@ -1,5 +1,6 @@
 import Backbones
 import Support
+import Tokenizers
 import Torch
 
 /// SmolLM2 as `make setup` fetched it, 4 bits a weight unless `format` says otherwise: shows the tokens it continues a short
