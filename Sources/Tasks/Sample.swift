@@ -72,11 +72,23 @@ public struct Sample: Sendable, Equatable {
     public var answerType: String?
     /// The options of a multiple-choice question.
     public var choices: [String]?
-    /// Why the answer is right, when the data set says so.
-    public var rationale: String?
+    /// The position in `choices` of the right one.
+    public var correctChoice: Int?
+    /// Why the answer is right, when the data set says so; A-OKVQA gives three.
+    public var rationales: [String] = []
+    /// What the model may read besides the question: a hint, a caption, the text that was found in the image.
+    public var context: String?
+    /// Further classes that a score is broken down by, such as `subject` or `category`.
+    public var labels: [String: String] = [:]
+    /// The conversation, when the sample is more than one question and answer; `question` and `answer` are then its
+    /// first exchange.
+    public var turns: [Turn] = []
     /// Where the sample stands in its file, from 1: the record of a JSON list, the line of a CSV or
     /// JSON-lines file.
     public var record: Int
+
+    /// The first of ``rationales``.
+    public var rationale: String? { rationales.first }
 
     /// Without `answer`, the most frequent of `answers` is taken.
     public init(
@@ -94,8 +106,25 @@ public struct Sample: Sendable, Equatable {
         self.questionType = questionType
         self.answerType = answerType
         self.choices = choices
-        self.rationale = rationale
+        self.rationales = rationale.map { [$0] } ?? []
         self.record = record
+    }
+}
+
+/// One side's words in a conversation.
+public struct Turn: Sendable, Equatable {
+    /// Who speaks.
+    public enum Speaker: String, Sendable { case user, assistant }
+
+    /// Who speaks.
+    public var speaker: Speaker
+    /// What is said, with `<image>` where the data set puts the image.
+    public var text: String
+
+    /// One side's words.
+    public init(_ speaker: Speaker, _ text: String) {
+        self.speaker = speaker
+        self.text = text
     }
 }
 

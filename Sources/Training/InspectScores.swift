@@ -9,6 +9,18 @@ public func scoreTable(_ scores: Scores) -> [String] {
         "\(counted(scores.count, "question")) about \(counted(scores.clusters, "image"))"
             + (scores.missing > 0 ? ", \(grouped(scores.missing)) of them without a prediction" : ""),
     ]
+    let nameWidth = scores.figures.map(\.name.count).max() ?? 0
+    for figure in scores.figures {
+        lines.append(
+            "  \(figure.name.padded(to: nameWidth))  \(decimal(figure.value, 4)) "
+                + "(95 %: \(decimal(figure.low, 4)) to \(decimal(figure.high, 4)))")
+    }
+    if !scores.unexpected.isEmpty {
+        let first = scores.unexpected.prefix(5).map(\.text).joined(separator: ", ")
+        lines.append(
+            "\(counted(scores.unexpected.count, "answer")) of another form than the measure expects: questions \(first)"
+                + (scores.unexpected.count > 5 ? ", …" : ""))
+    }
     for group in scores.groups where !group.percentages.isEmpty {
         lines += ["", group.name.replacing("_", with: " ")]
         let rows = group.percentages.sorted { left, right in

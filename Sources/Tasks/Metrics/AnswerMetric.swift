@@ -1,11 +1,50 @@
-/// A measure of answers.
+/// A measure of answers. The score of a set is the mean of the scores of its answers; what is no mean, such as an F1, is
+/// one of its ``figures(of:for:)``.
 public protocol AnswerMetric: Sendable {
     /// The name in reports, such as `vqa-accuracy`.
     var name: String { get }
+    /// The largest score of an answer: 1 for shares, 10 for CIDEr.
+    var maximum: Double { get }
 
     /// The score of each answer, from 0 to 1; `answers` and `samples` go together by position. All are given
     /// at once because some measures weigh words by the whole set.
     func scores(of answers: [String], for samples: [Sample]) throws -> [Double]
+
+    /// What is reported beside the mean score; nil when there is nothing.
+    func figures(of answers: [String], for samples: [Sample]) throws -> Figures?
+
+    /// False when the answer has not the form that the measure can judge: neither yes nor no, none of the options. Such
+    /// answers are scored all the same, counted and listed.
+    func isExpected(_ answer: String, for sample: Sample) -> Bool
+}
+
+extension AnswerMetric {
+    /// 1.
+    public var maximum: Double { 1 }
+    /// None.
+    public func figures(of answers: [String], for samples: [Sample]) throws -> Figures? { nil }
+    /// Every answer.
+    public func isExpected(_ answer: String, for sample: Sample) -> Bool { true }
+}
+
+/// Figures of a whole set of answers that are functions of sums over the samples: precision of the counts of hits, BLEU
+/// of the counts of matching n-grams. The sums let the bootstrap give each figure its interval.
+public struct Figures: Sendable {
+    /// The names in the result, such as `f1`.
+    public let names: [String]
+    /// What each sample adds to the sums: as many rows as samples, all of the same length.
+    public let rows: [[Double]]
+    /// The figures, one for each name, of the sums of all rows. Shares are in per cent, as `overall` is.
+    public let values: @Sendable (_ sums: [Double]) -> [Double]
+
+    /// Figures of the sums of `rows`.
+    public init(
+        _ names: [String], rows: [[Double]], values: @escaping @Sendable (_ sums: [Double]) -> [Double]
+    ) {
+        self.names = names
+        self.rows = rows
+        self.values = values
+    }
 }
 
 /// An answer is right when it equals any of the reference answers; white space around it and the case of

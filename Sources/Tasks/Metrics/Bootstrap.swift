@@ -17,6 +17,18 @@ public struct Bootstrap: Sendable, Equatable {
         self.level = level
     }
 
+    /// For each resample, how often each of `units` units was drawn is told to `body` by calls with the unit's position.
+    private func resample(_ units: Int, _ number: Int, _ body: (Int) -> Void) {
+        var random = CounterRandom(seed: seed, sample: number, purpose: "bootstrap")
+        let size = UInt64(units)
+        var bits: UInt64 = 0
+        for draw in 0..<units {
+            // One random number makes two draws; the product's high half is a number below `size`.
+            bits = draw % 2 == 0 ? random.next() : bits >> 32
+            body(Int(((bits & 0xFFFF_FFFF) * size) >> 32))
+        }
+    }
+
     /// The sum of scores and the number of questions of one image.
     struct Cluster {
         var sum = 0
@@ -27,30 +39,38 @@ public struct Bootstrap: Sendable, Equatable {
     /// With one image every resample is the same: the interval is a point and says nothing.
     func interval(of clusters: [Cluster]) -> (low: Double, high: Double) {
         guard !clusters.isEmpty, clusters.count <= UInt32.max else { return (0, 0) }
-        var means: [Double] = []
-        means.reserveCapacity(resamples)
-        for resample in 0..<resamples {
-            var random = CounterRandom(seed: seed, sample: resample, purpose: "bootstrap")
-            means.append(mean(of: clusters, drawnWith: &random))
-        }
-        means.sort()
-        let tail = (1 - level) / 2
-        return (quantile(tail, of: means), quantile(1 - tail, of: means))
+        return interval(
+            of: (0..<resamples).map { number in
+                var sum = 0
+                var count = 0
+                resample(clusters.count, number) {
+                    sum += clusters[$0].sum
+                    count += clusters[$0].count
+                }
+                return Double(sum) / Double(count)
+            })
     }
 
-    private func mean(of clusters: [Cluster], drawnWith random: inout CounterRandom) -> Double {
-        let size = UInt64(clusters.count)
-        var sum = 0
-        var count = 0
-        var bits: UInt64 = 0
-        for draw in 0..<clusters.count {
-            // One random number makes two draws; the product's high half is a number below `size`.
-            bits = draw % 2 == 0 ? random.next() : bits >> 32
-            let cluster = clusters[Int(((bits & 0xFFFF_FFFF) * size) >> 32)]
-            sum += cluster.sum
-            count += cluster.count
+    /// The percentile intervals of functions of the sums of `rows`, one row a cluster, all of the same length.
+    func intervals(
+        of rows: [[Double]], _ values: ([Double]) -> [Double]
+    ) -> [(low: Double, high: Double)] {
+        guard let width = rows.first?.count, rows.count <= UInt32.max else { return [] }
+        var figures: [[Double]] = []
+        for number in 0..<resamples {
+            var sums = [Double](repeating: 0, count: width)
+            resample(rows.count, number) { position in
+                for column in 0..<width { sums[column] += rows[position][column] }
+            }
+            figures.append(values(sums))
         }
-        return Double(sum) / Double(count)
+        return (figures.first ?? []).indices.map { column in interval(of: figures.map { $0[column] }) }
+    }
+
+    private func interval(of values: [Double]) -> (low: Double, high: Double) {
+        let sorted = values.sorted()
+        let tail = (1 - level) / 2
+        return (quantile(tail, of: sorted), quantile(1 - tail, of: sorted))
     }
 
     private func quantile(_ share: Double, of sorted: [Double]) -> Double {

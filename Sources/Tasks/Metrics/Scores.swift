@@ -12,6 +12,18 @@ public struct Scores: Sendable, Equatable {
         public let counts: [String: Int]
     }
 
+    /// A figure beside the mean score, such as an F1, with its interval.
+    public struct Figure: Sendable, Equatable {
+        /// The key in the result.
+        public let name: String
+        /// The figure with six decimals; shares in per cent.
+        public let value: Double
+        /// The lower end of its interval.
+        public let low: Double
+        /// The upper end.
+        public let high: Double
+    }
+
     /// The short name of the task.
     public let task: String
     /// The split; empty when whole files were scored.
@@ -32,25 +44,47 @@ public struct Scores: Sendable, Equatable {
     public let bootstrap: Bootstrap
     /// The number of images.
     public let clusters: Int
+    /// What is reported beside the mean score, in the order of the measure.
+    public let figures: [Figure]
+    /// Questions whose answer has not the form that the measure expects, in the order of the data.
+    public let unexpected: [QuestionID]
     /// The breakdowns, in the order of the task.
     public let groups: [Group]
     /// The score of each question from 0 to 1, in the order of the data; for paired comparisons of two runs.
     public let perQuestion: [Double]
 
     /// `{"task", "split", "metric", "overall", "n", "ci95", "per_answer_type", "per_question_type",
-    /// "missing", "counts", "bootstrap"}`. Labels are in the order of their text.
+    /// "missing", "counts", "bootstrap"}`, and where there are any `figures` with `figures_ci95`, and `unexpected` with
+    /// the number and the first ids of answers that have not the expected form. Labels are in the order of their text.
     public var json: JSON {
         var members = [
             JSON.Member("task", .string(task)), JSON.Member("split", .string(split)),
             JSON.Member("metric", .string(metric)), JSON.Member("overall", .number(overall)),
             JSON.Member("n", .integer(count)), JSON.Member("ci95", [.number(low), .number(high)]),
         ]
+        if !figures.isEmpty {
+            members.append(
+                JSON.Member("figures", .object(figures.map { JSON.Member($0.name, .number($0.value)) })))
+            members.append(
+                JSON.Member(
+                    "figures_ci95",
+                    .object(figures.map { JSON.Member($0.name, [.number($0.low), .number($0.high)]) })))
+        }
         for group in groups {
             members.append(JSON.Member(group.name, Self.sorted(group.percentages) { .number($0) }))
         }
         let counts = groups.map { JSON.Member($0.name, Self.sorted($0.counts) { .integer($0) }) }
         members.append(JSON.Member("counts", .object(counts)))
         members.append(JSON.Member("missing", .integer(missing)))
+        if !unexpected.isEmpty {
+            members.append(
+                JSON.Member(
+                    "unexpected",
+                    [
+                        "n": .integer(unexpected.count),
+                        "first": .array(unexpected.prefix(20).map(\.json)),
+                    ]))
+        }
         members.append(
             JSON.Member(
                 "bootstrap",
@@ -121,12 +155,13 @@ public func score(
     }
     let matched = try match(predictions, to: data.samples, allowsMissing: options.allowsMissing)
     let metric = task.metric(for: data)
-    let scores = try metric.scores(of: matched.map { $0 ?? "" }, for: data.samples)
+    let answers = matched.map { $0 ?? "" }
+    let scores = try metric.scores(of: answers, for: data.samples)
     guard scores.count == matched.count, scores.allSatisfy(\.isFinite) else {
         throw VQAError(
             "cannot score", because: "\(metric.name) gave no score for some answer", kind: .failure)
     }
-    let perQuestion = zip(scores, matched).map { $1 == nil ? 0 : min(max(0, $0), 1) }
+    let perQuestion = zip(scores, matched).map { $1 == nil ? 0 : min(max(0, $0), metric.maximum) }
     let units = perQuestion.map { Int(($0 * Double(unitsPerPoint)).rounded()) }
 
     let clusters = clusters(of: units, samples: data.samples)
@@ -137,6 +172,12 @@ public func score(
         overall: percentage(sum: units.reduce(0, +), count: units.count), count: units.count,
         missing: matched.count { $0 == nil }, low: percent(interval.low), high: percent(interval.high),
         bootstrap: options.bootstrap, clusters: clusters.count,
+        figures: try metric.figures(of: answers, for: data.samples).map {
+            try figures($0, of: data.samples, options.bootstrap)
+        } ?? [],
+        unexpected: zip(data.samples, matched).compactMap { sample, answer in
+            answer.flatMap { metric.isExpected($0, for: sample) ? nil : sample.id }
+        },
         groups: task.groupings.map { group(units, of: data.samples, by: $0) }, perQuestion: perQuestion)
 }
 
@@ -219,6 +260,39 @@ private func clusters(of units: [Int], samples: [Sample]) -> [Bootstrap.Cluster]
     }
     return clusters.sorted { $0.key < $1.key }.map(\.value)
 }
+
+/// The figures of the whole set with their intervals by image. Rows are added in the order of images and ids, so that
+/// rounding does not depend on the file's order.
+private func figures(
+    _ figures: Figures, of samples: [Sample], _ bootstrap: Bootstrap
+) throws -> [Scores.Figure] {
+    let width = figures.rows.first?.count ?? 0
+    guard figures.rows.count == samples.count, figures.rows.allSatisfy({ $0.count == width }) else {
+        throw VQAError("cannot score", because: "the measure's sums do not fit the questions", kind: .failure)
+    }
+    let order = samples.indices.sorted {
+        (samples[$0].imageID, samples[$0].id.text) < (samples[$1].imageID, samples[$1].id.text)
+    }
+    var clusters: [[Double]] = []
+    var sums = [Double](repeating: 0, count: width)
+    var image: String?
+    for position in order {
+        if samples[position].imageID != image { clusters.append([Double](repeating: 0, count: width)) }
+        image = samples[position].imageID
+        for column in 0..<width {
+            clusters[clusters.count - 1][column] += figures.rows[position][column]
+            sums[column] += figures.rows[position][column]
+        }
+    }
+    let intervals = bootstrap.intervals(of: clusters, figures.values)
+    return zip(zip(figures.names, figures.values(sums)), intervals).map { figure, interval in
+        Scores.Figure(
+            name: figure.0, value: roundedToMillionths(figure.1), low: roundedToMillionths(interval.low),
+            high: roundedToMillionths(interval.high))
+    }
+}
+
+private func roundedToMillionths(_ value: Double) -> Double { (value * 1e6).rounded() / 1e6 }
 
 /// The breakdown by one label. It is empty when no sample has one; samples without label are then `other`.
 private func group(_ units: [Int], of samples: [Sample], by grouping: Grouping) -> Scores.Group {
