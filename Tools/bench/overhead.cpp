@@ -1,31 +1,28 @@
-// The loops of vqa-bench overhead (Overhead.swift) in C++: what the same operations cost without Swift and the shim.
+// The loops of vqa-bench overhead (Overhead.swift) in C++: what the same operations cost without Swift and the shim. Built
+// as a library that vqa-bench opens, so that both sides run in one process, in turns: the addresses that a process happens
+// to get change such short times more than what is measured.
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
-#include <algorithm>
 #include <chrono>
-#include <cstdio>
-#include <limits>
 
 template <typename Body>
-static void measure(const char *name, Body body) {
-    const int rounds = 100, calls = 2000;
-    double best = std::numeric_limits<double>::infinity();
-    for (int round = 0; round < rounds; round++) {
-        auto start = std::chrono::steady_clock::now();
-        for (int call = 0; call < calls; call++) body();
-        std::chrono::duration<double, std::nano> time = std::chrono::steady_clock::now() - start;
-        best = std::min(best, time.count() / calls);
-    }
-    std::printf("%s %.1f\n", name, best);
+static double nanoseconds(int calls, Body body) {
+    auto start = std::chrono::steady_clock::now();
+    for (int call = 0; call < calls; call++) body();
+    std::chrono::duration<double, std::nano> time = std::chrono::steady_clock::now() - start;
+    return time.count() / calls;
 }
 
-int main() {
-    at::set_num_threads(1);
-    at::Tensor a = at::arange(1, 5, at::kFloat).reshape({2, 2}), b = at::arange(5, 9, at::kFloat).reshape({2, 2});
-    measure("add", [&] { at::Tensor c = at::add(a, b); });
-    measure("add_number", [&] { at::Tensor c = at::add(a, 2.0); });
-    measure("reshape", [&] { at::Tensor c = a.reshape({4, 1}); });
-    measure("linear", [&] { at::Tensor c = at::linear(a, b); });
-    measure("concatenate", [&] { at::Tensor c = at::cat({a, b}, 0); });
+/// Nanoseconds of one call of the operation with this number; their order is that of Overhead.swift.
+extern "C" double measure_operation(int operation, int calls) {
+    static const at::Tensor a = at::arange(1, 5, at::kFloat).reshape({2, 2});
+    static const at::Tensor b = at::arange(5, 9, at::kFloat).reshape({2, 2});
+    switch (operation) {
+    case 0: return nanoseconds(calls, [] { at::Tensor c = at::add(a, b); });
+    case 1: return nanoseconds(calls, [] { at::Tensor c = at::add(a, 2.0); });
+    case 2: return nanoseconds(calls, [] { at::Tensor c = a.reshape({4, 1}); });
+    case 3: return nanoseconds(calls, [] { at::Tensor c = at::linear(a, b); });
+    case 4: return nanoseconds(calls, [] { at::Tensor c = at::cat({a, b}, 0); });
+    default: return -1;
+    }
 }

@@ -39,8 +39,8 @@ swift build -c release --package-path "$bench/swift" --quiet
 
 results=runs/bench
 mkdir -p "$results"
-"${CXX:-clang++}" -std=c++20 -O2 -isystem "$torch/include" "$bench/overhead.cpp" -L"$torch/lib" -ltorch_cpu -lc10 \
-    -Wl,-rpath,"$torch/lib" -o "$results/overhead"
+"${CXX:-clang++}" -std=c++20 -O2 -shared -fPIC -isystem "$torch/include" "$bench/overhead.cpp" -L"$torch/lib" -ltorch_cpu -lc10 \
+    -Wl,-rpath,"$torch/lib" -o "$results/overhead.so"
 
 # Both sides of every contest run under the same settings.
 export OMP_NUM_THREADS=2 RAYON_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false PYTHONPATH=${torch%/*}

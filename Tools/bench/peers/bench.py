@@ -197,13 +197,15 @@ def generate(table):
 
 
 def overhead(table):
-    def measured(command):
-        lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\n")
-        return {name: float(value) for name, value in (line.split() for line in lines if line)}
+    """Both sides run in one process, in turns; a round here is such a process."""
+    def measured():
+        command = OURS + ["overhead", str((RESULTS / "overhead.so").resolve())]
+        lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+        return {name: (float(ours), float(peer)) for name, ours, peer in (line.split() for line in lines)}
 
-    turns = [(measured(OURS + ["overhead"]), measured([str(RESULTS / "overhead")])) for _ in range(ROUNDS)]
-    for name in turns[0][0]:
-        table.add_overhead(name, 150, [ours[name] for ours, _ in turns], [peer[name] for _, peer in turns])
+    turns = [measured() for _ in range(ROUNDS)]
+    for name in turns[0]:
+        table.add_overhead(name, 150, [turn[name][0] for turn in turns], [turn[name][1] for turn in turns])
 
 
 def machine():

@@ -5,7 +5,7 @@
 // vqa-bench images FILE…
 // vqa-bench tokens one|batch TEXTS.json
 // vqa-bench generate prefill|decode FORMAT
-// vqa-bench overhead
+// vqa-bench overhead LIBRARY
 // vqa-bench decoding products|small|large
 import Support
 
@@ -19,7 +19,7 @@ do {
     case ("tokens", "one", let texts?): try measureTokens(texts, inBatch: false)
     case ("tokens", "batch", let texts?): try measureTokens(texts, inBatch: true)
     case ("generate", let part?, let format?): try measureGeneration(part, format)
-    case ("overhead", _, _): try measureOverhead()
+    case ("overhead", let library?, _): try measureOverhead(library: library)
     case ("decoding", let part?, _): try measureDecoding(part)
     default: throw VQAError("cannot measure", because: "the arguments are unknown; see main.swift")
     }
