@@ -114,8 +114,7 @@ public struct BERT: Module {
     ///     and values. Equal to computing all and taking one.
     public func encode(
         _ hidden: Tensor, mask: Tensor, layers range: Range<Int>, only position: Int? = nil,
-        dropout: Double = 0,
-        tap: Tap? = nil
+        dropout: Double = 0, tap: Tap? = nil
     ) throws -> Tensor {
         let keys = try mask.to(.bool).unsqueezed(1).unsqueezed(1)  // [B, 1, 1, T]
         var hidden = hidden
@@ -221,18 +220,43 @@ public struct BERTLayer: Module {
 
     /// [B, T, D] → [B, T, D], or [B, 1, D] for one position; mask [B, 1, 1, T].
     func callAsFunction(
-        _ input: Tensor, mask: Tensor, only position: Int?, dropout: Double, layer: Int, tap: Tap?
+        _ input: Tensor, mask: Tensor, only position: Int?, dropout: Double, layer: Int,
+        tap: Tap?
     ) throws -> Tensor {
         let x = try tap.at(.blockInput, layer, input)
         let residual = try position.map { try x.sliced(1, $0, $0 + 1) } ?? x
-        var heads = try splitHeads(query(residual), self.heads).attention(
-            key: splitHeads(key(x), self.heads), value: splitHeads(value(x), self.heads), mask: mask,
-            dropout: dropout)
+        var heads =
+            try position != nil && key.isFrozenPlain && value.isFrozenPlain
+            ? attendOnce(residual, to: x, mask: mask, dropout: dropout)
+            : splitHeads(query(residual), self.heads).attention(
+                key: splitHeads(key(x), self.heads), value: splitHeads(value(x), self.heads), mask: mask,
+                dropout: dropout)
         heads = try tap.at(.headOutput, layer, heads)  // [B, H, T, D/H]
         let attended = try tap.at(
             .attentionOutput, layer, attentionOutput(mergeHeads(heads)).dropout(dropout))
         let middle = try attentionNorm(attended + residual)
         let fed = try tap.at(.mlpOutput, layer, output(intermediate(middle).gelu()).dropout(dropout))
         return try tap.at(.blockOutput, layer, outputNorm(fed + middle))
+    }
+
+    /// Attention of one position [B, 1, D] to x [B, T, D] → [B, H, 1, D/H], without the keys and values of the others:
+    /// q · (W x) = (q W) · x and Σ pᵢ (W xᵢ) = W Σ pᵢ xᵢ, H small products a sample in place of two large ones. The bias of
+    /// the keys adds the same to every score, which the softmax takes away.
+    private func attendOnce(_ position: Tensor, to x: Tensor, mask: Tensor, dropout: Double) throws -> Tensor
+    {
+        let (batch, size) = (position.shape[0], position.shape[2])
+        let width = size / heads
+        let queries = try query(position).reshaped([batch, heads, width]).transposed(0, 1)  // [H, B, D/H]
+        let keyed = try queries.matmul(key.weight.reshaped([heads, width, size]))  // [H, B, D]
+        let scores = try keyed.transposed(0, 1).matmul(x.transposed(1, 2)) * (1 / Double(width).squareRoot())
+        let hidden = try mask.squeezed(1).not()  // [B, 1, T]
+        let shares = try scores.masked(hidden, -.infinity).softmax(-1).dropout(dropout)  // [B, H, T]
+        let seen = try shares.matmul(x).transposed(0, 1)  // [H, B, D]
+        let values = try value.weight.reshaped([heads, width, size]).transposed(1, 2)  // [H, D, D/H]
+        var result = try seen.matmul(values).transposed(0, 1)  // [B, H, D/H]
+        if let bias = value.bias {
+            result = try result + shares.sum([-1], keep: true) * bias.reshaped([heads, width])
+        }
+        return try result.unsqueezed(2)
     }
 }

@@ -55,6 +55,11 @@ public struct Linear: Module, PackableLayer {
         }
     }
 
+    /// True when the map is its weight and bias alone, and neither is trained.
+    public var isFrozenPlain: Bool {
+        quantised == nil && lora == nil && !weight.requiresGradient && bias?.requiresGradient != true
+    }
+
     /// Replaces the weight by one of 4 or 8 bits a number. A layer that has no memory yet can then be loaded from a
     /// checkpoint of such weights.
     public mutating func quantise(bits: Int) throws(TorchError) {

@@ -289,11 +289,24 @@ import Torch
 
     @Test("computing one position of the last layer equals computing all") func onePosition() throws {
         let (ids, mask) = try Self.text()
-        let model = try Self.model(0, adapters: true)
-        let hidden = try model.bert.embeddings(ids)
-        let all = try model.bert.encode(hidden, mask: mask, layers: 0..<3).selected(1, 1).floats()
-        let one = try model.bert.encode(hidden, mask: mask, layers: 0..<3, only: 1).selected(1, 0).floats()
-        for (x, y) in zip(all, one) { #expect(abs(x - y) < 1e-5) }
+        // Frozen keys and values are not computed for one position; trained ones are.
+        for isFrozen in [true, false] {
+            var model = try Self.model(0, adapters: true)
+            try model.setTrainable { !isFrozen && $0.hasSuffix("attention.self.key.weight") }
+            let hidden = try model.bert.embeddings(ids).detached()
+            try hidden.requireGradient()
+            let states = try [
+                model.bert.encode(hidden, mask: mask, layers: 0..<3).selected(1, 1),
+                model.bert.encode(hidden, mask: mask, layers: 0..<3, only: 1).selected(1, 0),
+            ]
+            let slopes: [Tensor] = try states.map { state in
+                try #require(Torch.gradients(of: [state.square().sum()], withRespectTo: [hidden])[0])
+            }
+            for (x, y) in try zip(states[0].floats(), states[1].floats()) { #expect(abs(x - y) < 1e-5) }
+            for (x, y) in try zip(slopes[0].floats(), slopes[1].floats()) {
+                #expect(abs(x - y) < 1e-4)
+            }
+        }
     }
 
     @Test("`fixed` trains nothing below the prompt") func trainedBelow() throws {
