@@ -44,6 +44,22 @@ public final class KeyValueCache {
     /// Counts tokens that all layers have stored.
     func advance(by count: Int) { length += count }
 
+    /// Copies the tokens of a cache of one row into a row of this one, from token `start` on; ``advance(by:)`` then counts
+    /// them.
+    func adopt(_ other: KeyValueCache, row: Int, at start: Int) throws {
+        let end = start + other.length
+        guard end <= capacity, keys.count == other.keys.count else {
+            throw VQAError(
+                "cannot go on", at: "the text", because: "it has \(end) tokens, the cache holds \(capacity)")
+        }
+        for layer in keys.indices {
+            for (mine, theirs) in [(keys, other.keys), (values, other.values)] {
+                let place = try mine[layer].selected(0, row).sliced(1, start, end)
+                try place.copy(from: theirs[layer].selected(0, 0).sliced(1, 0, other.length))
+            }
+        }
+    }
+
     /// Makes row i a copy of the former row `order[i]`.
     func reorder(_ order: [Int]) throws {
         let indices = try Tensor(order)

@@ -41,6 +41,10 @@ public struct LanguageModel {
     public let template: ChatTemplate?
     /// What the model's own files say of generation.
     public let generation: GenerationOptions
+    /// How its weights are kept.
+    public let format: WeightFormat
+    /// The files that its answers depend on.
+    private let files: [String]
 
     /// The model types that can be opened.
     public static let families =
@@ -66,6 +70,8 @@ public struct LanguageModel {
         processor = opened.processor
         template = opened.template
         generation = opened.generation
+        self.format = format
+        files = try Self.files(of: path) + (vision.map { try Self.files(of: ModelLibrary.locate($0)) } ?? [])
         try checkVocabulary()
     }
 
@@ -81,6 +87,20 @@ public struct LanguageModel {
     /// The bytes that the weights take in memory, mapped ones included.
     public func byteCount() throws -> Int {
         try network.parameters().reduce(0) { $0 + $1.tensor.count * $1.tensor.dtype.size }
+    }
+
+    /// Identifies what answers: the SHA-256 over the weights, configuration and tokenizer files, and how weights are kept.
+    /// Reads all of them, which takes some seconds for a large model.
+    public func contentHash() throws -> String {
+        try SHA256.hexadecimal(of: [WeightsHash(files: files).value(), "\(format)"])
+    }
+
+    /// The file itself, or what a folder has of weights, configuration and tokenizer, by name.
+    private static func files(of path: String) throws -> [String] {
+        guard isFolder(path) else { return [path] }
+        let kinds = [".safetensors", ".bin", ".pth", ".json", ".model", ".txt", ".jinja"]
+        return try listFolder(path)
+            .filter { name in kinds.contains { name.hasSuffix($0) } }.map { "\(path)/\($0)" }
     }
 
     private func checkVocabulary() throws {

@@ -53,6 +53,17 @@ extension LanguageModel.Network {
         }
     }
 
+    /// Its T5, alone or inside InstructBLIP; nil for other models.
+    var t5: T5? {
+        switch self {
+        case .t5(let model): return model
+        case .instructBLIP(let model):
+            if case .t5(let t5) = model.language { return t5 }
+            return nil
+        default: return nil
+        }
+    }
+
     /// How many ids a tokenizer may have: those with a row in a table.
     var vocabularySize: Int {
         let size = decoder?.vocabularySize ?? encoderDecoder?.vocabularySize ?? .max

@@ -13,6 +13,10 @@ public struct GeneratedText: Sendable {
     public let reason: FinishReason
     /// Tokens of the prompt, soft tokens of images included.
     public let promptTokens: Int
+    /// Seconds from the start to the first new token of the batch; with beams, to the end.
+    public let firstTokenSeconds: Double
+    /// Seconds from the start to the last token of the batch.
+    public let seconds: Double
 }
 
 extension LanguageModel {
@@ -157,53 +161,119 @@ extension LanguageModel {
         shouldStop: () -> Bool = { false }
     ) throws -> [GeneratedText] {
         var stream = StreamingDecoder(tokenizer)
-        let (session, ids, maxNew) = try session(prompt, options: options)
+        let results = try generate(
+            [prompt], options: options,
+            onToken: { token in if let onText { try onText(stream.append(token)) } }, shouldStop: shouldStop)
+        if let onText { try onText(stream.finish()) }
+        return results.first ?? []
+    }
+
+    /// Generates after each of several prompts together: a step reads the weights once for all of them. Every prompt is read
+    /// by itself, so that its answer does not depend on the others.
+    ///
+    /// - Parameters:
+    ///   - numbers: decide the draws of each prompt when sampling; 0, 1, … when nil.
+    ///   - shouldStop: asked before every step; true ends the open texts as they are.
+    /// - Returns: the results of each prompt.
+    public func generate(
+        batch prompts: [PreparedPrompt], options: GenerationOptions, numbers: [Int]? = nil,
+        shouldStop: () -> Bool = { false }
+    ) throws -> [[GeneratedText]] {
+        if case .idefics = network {
+            // Its decoder looks at the images of one prompt.
+            return try prompts.enumerated().map { index, prompt in
+                try generate(
+                    [prompt], options: options, numbers: numbers.map { [$0[index]] }, shouldStop: shouldStop)[
+                        0]
+            }
+        }
+        return try generate(
+            prompts, options: options, numbers: numbers, shouldStop: shouldStop)
+    }
+
+    private func generate(
+        _ prompts: [PreparedPrompt], options: GenerationOptions, numbers: [Int]? = nil,
+        onToken: ((Int) throws -> Void)? = nil, shouldStop: () -> Bool
+    ) throws -> [[GeneratedText]] {
+        guard !prompts.isEmpty else { return [] }
+        let clock = ContinuousClock()
+        let start = clock.now
+        var first: Duration?
+        let (session, ids, maxNew) = try session(prompts, options: options)
         var options = options
         options.maxNewTokens = maxNew
         options.maxLength = nil
         let sequences = try Backbones.generate(
-            session, prompt: [ids], options: options,
+            session, prompt: ids, options: options, numbers: numbers,
             decode: { try tokenizer.decode($0, skipSpecialTokens: false) },
             onToken: { sequence, token in
-                if sequence == 0, let onText { try onText(stream.append(token)) }
+                if first == nil { first = clock.now - start }
+                if sequence == 0 { try onToken?(token) }
                 return true
             }, shouldStop: shouldStop)
-        if let onText { try onText(stream.finish()) }
-        return try sequences.map {
-            GeneratedText(
-                ids: $0.ids, text: try tokenizer.decode($0.ids), reason: $0.reason,
-                promptTokens: prompt.ids.count)
+        let total = clock.now - start
+        return try prompts.enumerated().map { index, prompt in
+            let count = options.returnSequences
+            return try sequences[index * count..<(index + 1) * count].map {
+                GeneratedText(
+                    ids: $0.ids, text: try tokenizer.decode($0.ids), reason: $0.reason,
+                    promptTokens: prompt.ids.count, firstTokenSeconds: (first ?? total) / .seconds(1),
+                    seconds: total / .seconds(1))
+            }
         }
     }
 
-    /// A session over the prompt, the ids that penalties count, and how many tokens may follow.
-    private func session(_ prompt: PreparedPrompt, options: GenerationOptions) throws -> (
-        any GenerationSession, [Int], Int
+    /// A session over prompts, the ids of each that penalties count, and how many tokens may follow.
+    private func session(_ prompts: [PreparedPrompt], options: GenerationOptions) throws -> (
+        any GenerationSession, [[Int]], Int
     ) {
         try withoutGradients {
-            let wanted = try GenerationLength(options, prompt: prompt.ids.count).maximumNew
-            if case .t5(let model) = network {
-                let ids = try Tensor(prompt.ids, [1, prompt.ids.count])
-                return try t5Session(model, model.embed(ids), wanted)
+            let longest = prompts.reduce(0) { max($0, $1.ids.count) }
+            let wanted = try GenerationLength(options, prompt: longest).maximumNew
+            if let t5 = network.t5 {
+                let encoded = try prompts.map { try t5.encode(encoderEmbeddings($0)) }
+                let (states, mask) = try padded(encoded)
+                let session = try T5Session(t5, encoded: states, mask: mask, maxNewTokens: wanted)
+                return (session, prompts.map { _ in [t5.configuration.startID] }, wanted)
             }
-            if case .instructBLIP(let model) = network, case .t5(let t5) = model.language {
-                let ids = try Tensor(prompt.ids, [1, prompt.ids.count])
-                return try t5Session(
-                    t5, model.embed(ids, images: instructQueries(model, prompt).tokens).embeddings, wanted)
+            var embeddings: [Tensor] = []
+            var decoder: (any TextDecoder)?
+            for prompt in prompts {
+                let (text, embedded) = try reader(prompt)
+                decoder = text
+                embeddings.append(embedded)
             }
-            let (text, embeddings) = try reader(prompt)
-            let room = text.configuration.context - embeddings.shape[1]
+            guard let decoder else { throw TorchError(.shape, operation: "generate", message: "no prompt") }
+            let room = embeddings.reduce(decoder.configuration.context) {
+                min($0, decoder.configuration.context - $1.shape[1])
+            }
             let session = try DecoderSession(
-                text, embeddings: embeddings, maxNewTokens: max(1, min(wanted, room)))
-            return (session, prompt.ids, min(wanted, room))
+                decoder, prompts: embeddings, maxNewTokens: max(1, min(wanted, room)))
+            return (session, prompts.map(\.ids), min(wanted, room))
         }
     }
 
-    private func t5Session(_ model: T5, _ embeddings: Tensor, _ wanted: Int) throws -> (
-        any GenerationSession, [Int], Int
-    ) {
-        let session = try T5Session(model, encoded: model.encode(embeddings), maxNewTokens: wanted)
-        return (session, [model.configuration.startID], wanted)
+    /// What T5's encoder is given for a prompt, [1, T, D].
+    private func encoderEmbeddings(_ prompt: PreparedPrompt) throws -> Tensor {
+        let ids = try Tensor(prompt.ids, [1, prompt.ids.count])
+        switch network {
+        case .t5(let model): return try model.embed(ids)
+        case .instructBLIP(let model):
+            return try model.embed(ids, images: instructQueries(model, prompt).tokens).embeddings
+        default:
+            throw VQAError("cannot run the model", at: name, because: "it has no encoder", kind: .failure)
+        }
+    }
+
+    /// States [1, T, D] of several texts as one [B, S, D], padded behind, and the mask [B, S], nil when all have one length.
+    private func padded(_ states: [Tensor]) throws -> (Tensor, Tensor?) {
+        let lengths = states.map { $0.shape[1] }
+        guard let longest = lengths.max(), lengths.contains(where: { $0 != longest }) else {
+            return (try .concatenated(states, 0), nil)
+        }
+        let rows = try zip(states, lengths).map { try $0.padded([0, 0, 0, longest - $1]) }
+        let mask = lengths.flatMap { length in (0..<longest).map { $0 < length } }
+        return (try .concatenated(rows, 0), try Tensor(mask, [states.count, longest]))
     }
 
     // MARK: Conversations

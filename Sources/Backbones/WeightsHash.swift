@@ -9,8 +9,12 @@ final class WeightsHash: Sendable {
     private let isDone = DispatchSemaphore(value: 0)
 
     /// Starts at once.
-    init(_ checkpoint: Checkpoint) {
-        let files = Set(checkpoint.infos.map(\.file)).sorted()
+    convenience init(_ checkpoint: Checkpoint) {
+        self.init(files: Set(checkpoint.infos.map(\.file)).sorted())
+    }
+
+    /// Starts at once.
+    init(files: [String]) {
         DispatchQueue.global(qos: .userInitiated).async {
             let computed = Result { try WeightsHash.hash(files) }
             self.result.withLock { $0 = computed }

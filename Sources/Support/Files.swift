@@ -168,6 +168,24 @@ public func isFolder(_ path: String) -> Bool {
     return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
 }
 
+/// The names in a folder, sorted, without `.` and `..`.
+public func listFolder(_ path: String) throws -> [String] {
+    guard let directory = opendir(path) else {
+        throw VQAError("cannot read the folder", at: path, because: systemReason())
+    }
+    defer { closedir(directory) }
+    var names: [String] = []
+    while let entry = readdir(directory) {
+        let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+            pointer.withMemoryRebound(to: CChar.self, capacity: MemoryLayout.size(ofValue: pointer.pointee)) {
+                String(cString: $0)
+            }
+        }
+        if name != ".", name != ".." { names.append(name) }
+    }
+    return names.sorted()
+}
+
 /// Joins a name from an untrusted file to the folder it must stay in: absolute names and `..` are refused.
 public func path(_ name: String, inside folder: String) throws -> String {
     let parts = name.split(separator: "/", omittingEmptySubsequences: false)

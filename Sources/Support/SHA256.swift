@@ -37,4 +37,11 @@ public struct SHA256: ~Copyable {
         withExtendedLifetime(file) {}
         return hash.hexadecimal()
     }
+
+    /// The hash of texts, each ended by a zero byte so that they cannot run into each other.
+    public static func hexadecimal(of texts: [String]) -> String {
+        var hash = SHA256()
+        for text in texts { hash.add(text + "\0") }
+        return hash.hexadecimal()
+    }
 }

@@ -86,6 +86,9 @@ public protocol VQATask: Sendable {
     /// The measure of these data.
     func metric(for data: TaskData) -> any AnswerMetric
 
+    /// The name of the file that ``writeSubmission(_:for:to:)`` writes, with the ending that the server expects.
+    var submissionFile: String { get }
+
     /// Writes the file that the data set's evaluation server takes.
     func writeSubmission(_ predictions: [Prediction], for data: TaskData, to path: String) throws
 }
@@ -112,6 +115,9 @@ extension VQATask {
 
     /// ``ExactMatch``.
     public func metric(for data: TaskData) -> any AnswerMetric { ExactMatch() }
+
+    /// `submission.json`.
+    public var submissionFile: String { "submission.json" }
 
     /// The list of the VQA challenge: `[{"question_id": …, "answer": "…"}]` in the order of the data.
     public func writeSubmission(_ predictions: [Prediction], for data: TaskData, to path: String) throws {

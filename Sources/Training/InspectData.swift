@@ -3,12 +3,6 @@ import Runs
 import Support
 import Tasks
 
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
-
 extension Inspector {
     // MARK: Runs
 
@@ -62,7 +56,7 @@ extension Inspector {
                 .init("loss", loss.map { .number($0) } ?? .null),
             ]
         }
-        let steps = names(in: "\(path)/checkpoints").compactMap { name in
+        let steps = ((try? listFolder("\(path)/checkpoints")) ?? []).compactMap { name in
             name.hasPrefix("step-") ? Int(name.dropFirst("step-".count)) : nil
         }.sorted()
         report.add(
@@ -213,19 +207,5 @@ extension Inspector {
         report.add("records", grouped(count), "records", .integer(count))
         if let first { report.facts.append(.init("first", String(first.text().prefix(200)))) }
         return report
-    }
-
-    /// The names in a folder; none when it cannot be read.
-    private static func names(in folder: String) -> [String] {
-        guard let directory = opendir(folder) else { return [] }
-        defer { closedir(directory) }
-        var names: [String] = []
-        while let entry = readdir(directory) {
-            names.append(
-                withUnsafeBytes(of: entry.pointee.d_name) {
-                    String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-                })
-        }
-        return names
     }
 }

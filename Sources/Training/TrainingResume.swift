@@ -55,12 +55,3 @@ extension TaskData {
             })
     }
 }
-
-extension SHA256 {
-    /// The hash of texts, each ended by a zero byte so that they cannot run into each other.
-    static func hexadecimal(of texts: [String]) -> String {
-        var hash = SHA256()
-        for text in texts { hash.add(text + "\0") }
-        return hash.hexadecimal()
-    }
-}

@@ -127,14 +127,14 @@ import Training
         defer { world.remove() }
         let outcome = try world.train("run", ["baselines=false"])
         func evaluate(_ name: String, batch: Int, stop: Bool = false) throws -> Evaluation.Result {
-            try Evaluation(
-                adapter: "\(outcome.folder)/adapter", languageModel: nil, visionModel: nil, task: "table",
-                dataRoot: "\(world.folder)/data", split: "test", limit: nil, batchSize: batch,
-                output: "\(world.folder)/\(name)", cacheFolder: "\(world.folder)/cache"
-            ).run(say: { _ in }, shouldStop: { stop })
+            var request = EvaluationRequest(task: "table", split: "test")
+            request.adapter = "\(outcome.folder)/adapter"
+            (request.dataRoot, request.batchSize) = ("\(world.folder)/data", batch)
+            (request.output, request.cacheFolder) = ("\(world.folder)/\(name)", "\(world.folder)/cache")
+            return try Evaluation(request).run(say: { _ in }, shouldStop: { stop })
         }
         let whole = try evaluate("a", batch: 64)
-        #expect(whole.scores.overall == outcome.scores.overall)
+        #expect(whole.scores?.overall == outcome.scores.overall)
         #expect(throws: VQAError.self) { _ = try evaluate("b", batch: 1, stop: true) }
         #expect(try evaluate("b", batch: 1).scores == whole.scores)
         #expect(try evaluate("b", batch: 7).scores == whole.scores)

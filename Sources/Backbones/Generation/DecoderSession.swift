@@ -9,8 +9,8 @@ public final class DecoderSession: GenerationSession {
     private let decoder: any TextDecoder
     private let cache: KeyValueCache
     private let tap: Tap?
-    /// [B, T, D], until it is fed.
-    private var prompt: Tensor?
+    /// [B, T, D], or a [1, T, D] for each row, until they are fed.
+    private var prompts: [Tensor]?
     /// [B, S], true for real tokens; nil when no row is padded.
     private var mask: Tensor?
     /// Tokens of padding before each row.
@@ -49,7 +49,7 @@ public final class DecoderSession: GenerationSession {
         self.decoder = decoder
         self.tap = tap
         self.mask = mask
-        prompt = embeddings
+        prompts = [embeddings]
         rows = shape[0]
         padding =
             try mask.map { try $0.to(.int64).sum([1]).integers().map { shape[1] - $0 } }
@@ -60,6 +60,31 @@ public final class DecoderSession: GenerationSession {
         fused = fuses && isPlain ? try whole?.fused(capacity: capacity) : nil
     }
 
+    /// A batch whose prompts are fed one by one, without padding: a row's scores do not depend on the rows beside it, as far
+    /// as the steps are fused, and no time is spent on padding.
+    ///
+    /// - Parameters:
+    ///   - prompts: the embeddings of each, [1, T, D].
+    ///   - maxNewTokens: how many tokens may follow the longest.
+    /// - Throws: `VQAError` when there is no prompt, or the longest fills the model's context.
+    public convenience init(_ decoder: any TextDecoder, prompts: [Tensor], maxNewTokens: Int) throws {
+        let lengths = prompts.compactMap { $0.shape.count == 3 && $0.shape[0] == 1 ? $0.shape[1] : nil }
+        guard let longest = lengths.max(), let position = lengths.firstIndex(of: longest),
+            lengths.count == prompts.count
+        else {
+            throw TorchError(.shape, operation: "generate", message: "needs prompts [1, T, D]")
+        }
+        let template = try prompts[position].expanded([prompts.count, -1, -1])
+        let mask =
+            try lengths.allSatisfy { $0 == longest }
+            ? nil
+            : Tensor(
+                lengths.flatMap { length in (0..<longest).map { $0 >= longest - length } },
+                [prompts.count, longest])
+        try self.init(decoder, embeddings: template, mask: mask, maxNewTokens: maxNewTokens)
+        if prompts.count > 1 { self.prompts = prompts }
+    }
+
     /// Whether padding stands before the real tokens only, [B, T].
     private static func isLeftPadded(_ mask: Tensor) throws -> Bool {
         let shown = try mask.to(.int64)
@@ -68,24 +93,34 @@ public final class DecoderSession: GenerationSession {
 
     /// Feeds the prompt: scores of the next token, float32 [B, V].
     public func start() throws -> Tensor {
-        guard let prompt else {
+        guard let prompts else {
             throw VQAError(
                 "cannot generate", at: "the session", because: "it was started before", kind: .failure)
         }
-        self.prompt = nil
-        return try scores(prompt)
+        self.prompts = nil
+        if prompts.count == 1 { return try scores(prompts[0], mask, cache) }
+        let longest = prompts.reduce(0) { max($0, $1.shape[1]) }
+        var rows: [Tensor] = []
+        for (row, prompt) in prompts.enumerated() {
+            let length = prompt.shape[1]
+            let own = try decoder.cache(rows: 1, capacity: length)
+            rows.append(try scores(prompt, nil, own))
+            try cache.adopt(own, row: row, at: longest - length)
+        }
+        cache.advance(by: longest)
+        return try .concatenated(rows, 0)
     }
 
     /// Feeds one token a row: scores of the one after it, float32 [B, V]. Throws when the cache is full.
     public func step(_ tokens: [Int]) throws -> Tensor {
-        guard tokens.count == rows, prompt == nil else {
+        guard tokens.count == rows, prompts == nil else {
             throw VQAError(
                 "cannot generate", at: "the session", because: "it has \(rows) rows, not \(tokens.count)",
                 kind: .failure)
         }
         if let mask { self.mask = try .concatenated([mask, .ones([rows, 1], .bool)], 1) }
         if let fused, rows <= Self.mostFusedRows { return try fusedStep(fused, tokens) }
-        return try withoutGradients { try scores(decoder.embed(Tensor(tokens, [rows, 1]))) }
+        return try withoutGradients { try scores(decoder.embed(Tensor(tokens, [rows, 1])), mask, cache) }
     }
 
     /// Makes row i a copy of the former row `order[i]`.
@@ -114,7 +149,7 @@ public final class DecoderSession: GenerationSession {
         return scores
     }
 
-    private func scores(_ embeddings: Tensor) throws -> Tensor {
+    private func scores(_ embeddings: Tensor, _ mask: Tensor?, _ cache: KeyValueCache) throws -> Tensor {
         try withoutGradients {
             let hidden = try decoder.hidden(embeddings, mask: mask, cache: cache, tap: tap)  // [B, T, D]
             return try decoder.logits(hidden.selected(1, embeddings.shape[1] - 1)).to(.float32)

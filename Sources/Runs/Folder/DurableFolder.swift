@@ -166,24 +166,6 @@ func splitPath(_ path: String) -> (parent: String, name: String) {
     return (parent.isEmpty ? "/" : parent, String(path[path.index(after: slash)...]))
 }
 
-/// The names in a folder, sorted, without `.` and `..`.
-func listFolder(_ path: String) throws -> [String] {
-    guard let directory = opendir(path) else {
-        throw VQAError("cannot read the folder", at: path, because: systemReason())
-    }
-    defer { closedir(directory) }
-    var names: [String] = []
-    while let entry = readdir(directory) {
-        let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-            pointer.withMemoryRebound(to: CChar.self, capacity: MemoryLayout.size(ofValue: pointer.pointee)) {
-                String(cString: $0)
-            }
-        }
-        if name != ".", name != ".." { names.append(name) }
-    }
-    return names.sorted()
-}
-
 /// All files under a folder, as names relative to it. Links and special files are refused: a hash could not vouch
 /// for them.
 func listTree(_ folder: String, below prefix: String = "") throws -> [String] {

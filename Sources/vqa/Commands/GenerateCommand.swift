@@ -40,8 +40,13 @@ struct GenerateCommand: ParsableCommand {
     @Flag(help: "Print JSON, which is what happens anyway unless the text streams.")
     var json = false
 
+    @Flag(help: "Say on standard error how long it took, and how much memory.")
+    var timings = false
+
     func run() throws {
+        let timer = GenerationTimer()
         let model = try model.open()
+        let opened = try timer.opened(model)
         var text = prompt
         var addSpecialTokens = true
         if chat { (text, addSpecialTokens) = try model.chatPrompt(prompt, images: image.count) }
@@ -50,10 +55,13 @@ struct GenerateCommand: ParsableCommand {
         let results = try model.generate(
             prepared, options: options.resolved(model.generation),
             onText: streams ? { try Output.part($0) } : nil, shouldStop: { Interrupt.isRequested })
-        if streams { return try Output.print("") }
-        for result in results {
+        if streams { try Output.print("") }
+        for result in streams ? [] : results {
             let ids = result.ids.map { JSON.integer($0) }
             try Output.print(["ids": .array(ids), "text": .string(result.text)] as JSON)
+        }
+        if timings, let result = results.first {
+            try Output.write(opened.text(result) + "\n", to: 2, path: "standard error")
         }
     }
 }
