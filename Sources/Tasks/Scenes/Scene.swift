@@ -1,7 +1,7 @@
 import Support
 
 /// The outline of an object.
-public enum SceneShape: String, CaseIterable, Sendable {
+enum SceneShape: String, CaseIterable, Sendable {
     case circle, square, triangle, pentagon, star, cross, ring, crescent
 
     /// More than one of them.
@@ -9,7 +9,7 @@ public enum SceneShape: String, CaseIterable, Sendable {
 }
 
 /// The colour of an object.
-public enum SceneColor: String, CaseIterable, Sendable {
+enum SceneColor: String, CaseIterable, Sendable {
     case red, orange, yellow, green, cyan, blue, purple, black
 
     /// Red, green, blue, 0 to 255.
@@ -28,10 +28,10 @@ public enum SceneColor: String, CaseIterable, Sendable {
 }
 
 /// How an object is filled.
-public enum SceneTexture: String, CaseIterable, Sendable { case plain, striped, dotted, checked }
+enum SceneTexture: String, CaseIterable, Sendable { case plain, striped, dotted, checked }
 
 /// The extent of an object; a large one has about twice the radius of a small one.
-public enum SceneSize: String, CaseIterable, Sendable { case small, large }
+enum SceneSize: String, CaseIterable, Sendable { case small, large }
 
 /// Three 8-bit channels.
 struct ScenePixel: Equatable {
@@ -53,25 +53,25 @@ struct ScenePixel: Equatable {
 }
 
 /// One object of a scene. Lengths are in 1/1024 of the image's side.
-public struct SceneObject: Equatable, Sendable {
+struct SceneObject: Equatable, Sendable {
     /// The outline.
-    public var shape: SceneShape
+    var shape: SceneShape
     /// The colour; textures alternate it with a lighter tone of itself.
-    public var color: SceneColor
+    var color: SceneColor
     /// The extent.
-    public var size: SceneSize
+    var size: SceneSize
     /// The filling.
-    public var texture: SceneTexture
+    var texture: SceneTexture
     /// The cell of a 3×3 grid that holds it, row by row; each cell holds one object at most.
     var cell: Int
     /// The centre, from the left and from the top.
-    public var x = 0
+    var x = 0
     /// The centre, from the top.
-    public var y = 0
+    var y = 0
     /// The radius of the circle around it.
-    public var radius = 0
+    var radius = 0
     /// In degrees.
-    public var rotation = 0
+    var rotation = 0
 
     var column: Int { cell % 3 }
     var row: Int { cell / 3 }
@@ -81,9 +81,9 @@ public struct SceneObject: Equatable, Sendable {
 }
 
 /// What one image shows.
-public struct Scene: Equatable, Sendable {
+struct Scene: Equatable, Sendable {
     /// In the order in which they are drawn.
-    public var objects: [SceneObject]
+    var objects: [SceneObject]
     /// One of six light tints.
     var tint = 0
 

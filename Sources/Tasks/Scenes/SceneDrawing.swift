@@ -1,10 +1,12 @@
 /// Sines and cosines of whole degrees, times 2^16, by integer arithmetic alone: the same on every processor.
-enum SceneAngles {
+package enum SceneAngles {
     /// Times 2^16, for 0..<360 degrees.
     static let cosines: [Int] = (0..<360).map { cosine(ofDegrees: $0) }
 
-    static func cosine(_ degrees: Int) -> Int { cosines[((degrees % 360) + 360) % 360] }
-    static func sine(_ degrees: Int) -> Int { cosine(degrees - 90) }
+    /// The cosine times 2^16.
+    package static func cosine(_ degrees: Int) -> Int { cosines[((degrees % 360) + 360) % 360] }
+    /// The sine times 2^16.
+    package static func sine(_ degrees: Int) -> Int { cosine(degrees - 90) }
 
     private static func cosine(ofDegrees degrees: Int) -> Int {
         let folded = degrees > 180 ? 360 - degrees : degrees

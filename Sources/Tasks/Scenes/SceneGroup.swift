@@ -11,6 +11,12 @@ struct SceneAsked: Sendable {
     /// Nil for the sentences that only easy-VQA has.
     let question: SceneQuestion?
 
+    /// VQA v2's class of the answer.
+    var answerType: String {
+        if answers.contains("yes") { return "yes/no" }
+        return type == SceneQuestionType.count.rawValue ? "number" : "other"
+    }
+
     init(text: String, type: String, answer: String, answers: [String]) {
         (self.text, self.type, self.answer, self.answers) = (text, type, answer, answers)
         question = nil

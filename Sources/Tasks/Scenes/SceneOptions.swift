@@ -1,7 +1,7 @@
 import Support
 
 /// A part of the data.
-public enum SceneSplit: String, CaseIterable, Sendable { case train, val, test }
+enum SceneSplit: String, CaseIterable, Sendable { case train, val, test }
 
 /// How the images are divided, in percent.
 public struct SceneSplits: Equatable, Sendable {

@@ -1,7 +1,7 @@
 import Support
 
 /// What a question is about; scores and baselines are broken down by it.
-public enum SceneQuestionType: String, CaseIterable, Sendable {
+enum SceneQuestionType: String, CaseIterable, Sendable {
     case count, existence, number, size, position
     case color = "query color"
     case shape = "query shape"

@@ -24,7 +24,7 @@ struct TableScenes: SceneWriter {
                 String(id), record.path, asked.text,
                 SceneAnnotators.answers(to: asked, seed: seed, question: id).map(\.text).joined(
                     separator: "|"),
-                asked.type, asked.answers.contains("yes") ? "yes/no" : asked.type, record.split.rawValue,
+                asked.type, asked.answerType, record.split.rawValue,
                 SceneAnnotators.choices(for: asked, seed: seed, question: id).choices.joined(separator: "|"),
                 record.scene.rationales(for: asked)[0],
             ]

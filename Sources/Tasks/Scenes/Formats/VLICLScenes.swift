@@ -204,7 +204,7 @@ struct VLICLScenes {
                 manifest.add(
                     SceneAsked(
                         text: question, type: task, answer: String(result),
-                        answers: Array(Set(results)).map(String.init)), to: part)
+                        answers: results.map(String.init)), to: part)
                 try query.add(
                     record(
                         "\(task)_query_\(a)_\(b)_\(name)", path, question, .integer(result),

@@ -58,7 +58,7 @@ struct VQAv2Scenes: SceneWriter {
                 "question_type": .string(Self.questionType(asked)),
                 "multiple_choice_answer": .string(asked.answer),
                 "answers": .array(list), "image_id": .integer(record.image),
-                "answer_type": .string(Self.answerType(asked)), "question_id": .integer(id),
+                "answer_type": .string(asked.answerType), "question_id": .integer(id),
             ])
             try pair(asked, id)
         }
@@ -82,10 +82,5 @@ struct VQAv2Scenes: SceneWriter {
     private static func questionType(_ asked: SceneAsked) -> String {
         let known = ["how many", "what color is the", "is there a", "are there", "is the", "what"]
         return known.first { asked.text.lowercased().hasPrefix($0) } ?? "none of the above"
-    }
-
-    private static func answerType(_ asked: SceneAsked) -> String {
-        if asked.answers.contains("yes") { return "yes/no" }
-        return asked.type == SceneQuestionType.count.rawValue ? "number" : "other"
     }
 }
