@@ -61,6 +61,18 @@ struct SceneQuestionTests {
         }
     }
 
+    @Test("A split with a small share has two images at least")
+    func smallShares() throws {
+        for (train, val, test) in [(1, 49, 50), (0, 99, 1), (98, 1, 1), (0, 0, 100)] {
+            let splits = SceneSplits(train: train, val: val, test: test)
+            try withScenes(.table, SceneOptions(images: 7, size: 64, splits: splits)) { _, manifest in
+                #expect(manifest.images.count == [train, val, test].count { $0 > 0 })
+                #expect(manifest.images.allSatisfy { $0.count >= 2 && manifest.figures($0.split) != nil })
+                #expect(manifest.images.reduce(0) { $0 + $1.count } == 7)
+            }
+        }
+    }
+
     @Test("The answers are true of the scenes")
     func truth() throws {
         let options = SceneOptions(

@@ -18,15 +18,19 @@ public struct SceneSplits: Equatable, Sendable {
     }
 
     /// How many of `images` each split gets: at least two, because a question must have two answers.
+    ///
+    /// - Parameter images: two at least for each split.
     func counts(of images: Int) -> [(split: SceneSplit, count: Int)] {
-        func part(_ share: Int) -> Int { share == 0 ? 0 : max(2, images * share / 100) }
-        var counts = [0, part(val), part(test)]
-        if train > 0 {
-            counts[0] = images - counts[1] - counts[2]
-        } else {
-            // Rounding goes to the last split there is.
-            let last = test > 0 ? 2 : 1
-            counts[last] = images - counts[3 - last]
+        let shares = [train, val, test]
+        var counts = shares.map { images * $0 / 100 }
+        let first = shares.firstIndex { $0 > 0 } ?? 0
+        counts[first] += images - counts.reduce(0, +)
+        // A split that came out too small takes from the largest.
+        while let small = counts.indices.first(where: { shares[$0] > 0 && counts[$0] < 2 }),
+            let large = counts.indices.max(by: { counts[$0] < counts[$1] }), counts[large] > 2
+        {
+            counts[large] -= 1
+            counts[small] += 1
         }
         return zip(SceneSplit.allCases, counts).filter { $0.1 > 0 }.map { ($0, $1) }
     }

@@ -10,8 +10,9 @@ struct VQAv2Scenes: SceneWriter {
     private var annotations: SceneFile?
     private var pairs: SceneFile?
     private var group = 0
-    /// Questions of this group that wait for a partner with another answer.
-    private var waiting: [String: [(id: Int, answer: String)]] = [:]
+    /// The questions of this group by their text, in the order of the texts.
+    private var texts: [String] = []
+    private var sharing: [String: [(id: Int, answer: String)]] = [:]
 
     init(seed: Int, folder: String) { (self.seed, self.folder) = (seed, folder) }
 
@@ -40,7 +41,8 @@ struct VQAv2Scenes: SceneWriter {
     }
 
     mutating func add(_ record: SceneRecord) throws {
-        if record.group != group { (group, waiting) = (record.group, [:]) }
+        if record.group != group { try writePairs() }
+        group = record.group
         for (index, asked) in record.asked.enumerated() {
             let id = record.questionID(index)
             try questions?.add([
@@ -60,21 +62,26 @@ struct VQAv2Scenes: SceneWriter {
                 "answers": .array(list), "image_id": .integer(record.image),
                 "answer_type": .string(asked.answerType), "question_id": .integer(id),
             ])
-            try pair(asked, id)
+            if sharing[asked.text] == nil { texts.append(asked.text) }
+            sharing[asked.text, default: []].append((id, asked.answer))
         }
     }
 
-    private mutating func pair(_ asked: SceneAsked, _ id: Int) throws {
-        var queue = waiting[asked.text] ?? []
-        if let partner = queue.firstIndex(where: { $0.answer != asked.answer }) {
-            try pairs?.add([.integer(queue.remove(at: partner).id), .integer(id)])
-        } else {
-            queue.append((id, asked.answer))
+    /// Pairs the questions of a group that have one text and different answers. Sorted by answers, of which none is more
+    /// frequent than another, the first half has no answer at the place where the second half has it.
+    private mutating func writePairs() throws {
+        for text in texts {
+            let questions = (sharing[text] ?? []).sorted { ($0.answer, $0.id) < ($1.answer, $1.id) }
+            let half = questions.count / 2
+            for (one, other) in zip(questions.prefix(half), questions.dropFirst(half)) {
+                try pairs?.add([.integer(one.id), .integer(other.id)])
+            }
         }
-        waiting[asked.text] = queue
+        (texts, sharing) = ([], [:])
     }
 
     mutating func end() throws {
+        try writePairs()
         for file in [questions, annotations, pairs] { try file?.finish() }
     }
 
