@@ -103,11 +103,13 @@ public struct AtomicFile: ~Copyable {
     }
 
     /// Flushes to the disk and puts the file in its place.
-    public consuming func commit() throws {
-        guard fsync(descriptor) == 0, rename(temporary, destination) == 0 else {
+    ///
+    /// - Parameter isDurable: false leaves the flush to the system: for thousands of small files that can be made again.
+    public consuming func commit(isDurable: Bool = true) throws {
+        guard !isDurable || fsync(descriptor) == 0, rename(temporary, destination) == 0 else {
             throw VQAError("cannot write the file", at: destination, because: systemReason(), kind: .failure)
         }
-        syncFolder(of: destination)
+        if isDurable { syncFolder(of: destination) }
     }
 
     deinit {

@@ -21,7 +21,9 @@ struct Vqa: ParsableCommand {
                 subcommands: [
                     TrainCommand.self, EvaluateCommand.self, AskCommand.self, CaptionCommand.self,
                 ]),
-            CommandGroup(name: "Data and scores", subcommands: [ScoreCommand.self, ValidateCommand.self]),
+            CommandGroup(
+                name: "Data and scores",
+                subcommands: [ScoreCommand.self, ValidateCommand.self, ScenesCommand.self]),
             CommandGroup(
                 name: "Models and this machine",
                 subcommands: [
