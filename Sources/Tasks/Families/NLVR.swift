@@ -37,7 +37,7 @@ public struct NLVR: VQATask {
 
     /// `IMAGE.png,true`, one a line: the file that `metrics_images.py` reads.
     public func writeSubmission(_ predictions: [Prediction], for data: TaskData, to path: String) throws {
-        try writeLines(predictions, for: data, to: path) { "\($0.id),\($1)" }
+        try writeLines(predictions, for: data, to: path) { "\($0.id),\(oneLine($1))" }
     }
 
     /// Reads one record a line, six questions each.
@@ -106,7 +106,7 @@ public struct NLVR2: VQATask {
     /// `IDENTIFIER,True`, one a line: the file that `eval/metrics.py` reads.
     public func writeSubmission(_ predictions: [Prediction], for data: TaskData, to path: String) throws {
         try writeLines(predictions, for: data, to: path) { sample, answer in
-            "\(sample.id),\(answer.prefix(1).uppercased() + answer.dropFirst())"
+            "\(sample.id),\(oneLine(answer.prefix(1).uppercased() + answer.dropFirst()))"
         }
     }
 

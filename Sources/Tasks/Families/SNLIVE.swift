@@ -61,15 +61,18 @@ public struct SNLIVE: VQATask {
         var withoutLabel = 0
         try readRecords(of: files.questions, log: &log, parse: readPair) { pair, number, log in
             guard pair.label != "-" else { return withoutLabel += 1 }
+            var sample = Sample(
+                id: pair.id ?? QuestionID(number), imageID: pair.image, question: pair.hypothesis,
+                answers: pair.label.map { [$0] } ?? [])
             do {
-                let sample = Sample(
-                    id: pair.id ?? QuestionID(number), imageID: pair.image,
-                    images: try files.images.map { [try path("\(pair.image).jpg", inside: $0)] } ?? [],
-                    question: pair.hypothesis, answers: pair.label.map { [$0] } ?? [])
-                try collector.add(sample, number: number, log: &log)
-            } catch let error as VQAError where error.what == "refused a file name" {
-                try log.report(.badRecord, at: collector.place(number), error.why)
+                if let folder = files.images {
+                    sample.images = [try path("\(pair.image).jpg", inside: folder)]
+                }
+            } catch {
+                let why = (error as? VQAError)?.why ?? "\(error)"
+                return try log.report(.badRecord, at: collector.place(number), why)
             }
+            try collector.add(sample, number: number, log: &log)
         }
         if withoutLabel > 0 { collector.note("\(withoutLabel) pairs without agreement were left out") }
         var data = collector.data

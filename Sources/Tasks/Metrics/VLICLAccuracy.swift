@@ -47,7 +47,7 @@ public struct VLICLAccuracy: AnswerMetric {
 
     /// Up to the first line break, or to the first full stop where there is none; neither cuts at the very beginning.
     private static func cut(_ text: Substring) -> Substring {
-        let lineBreak = text.firstIndex(of: "\n")
+        let lineBreak = text.firstIndex { $0 == "\n" || $0 == "\r\n" }
         let place = lineBreak == nil || lineBreak == text.startIndex ? text.firstIndex(of: ".") : lineBreak
         guard let place, place != text.startIndex else { return text }
         return text[..<place]
