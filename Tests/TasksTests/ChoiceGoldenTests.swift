@@ -116,7 +116,8 @@ struct ChoiceGoldenTests {
         for row in try rows(golden["vl_icl"]) {
             let (text, truth) = (try #require(row[0].string), try #require(row[1].string))
             var sample = Sample(id: QuestionID(1), imageID: "a", question: "q", answers: [truth])
-            sample.labels["task"] = try #require(row[2].string)
+            let task: String = try #require(row[2].string)
+            sample.labels["task"] = task
             let score = VLICLAccuracy().scores(of: [text], for: [sample])[0]
             #expect(score == row[3].double, "'\(text)' '\(truth)' \(sample.labels["task"] ?? "")")
         }
