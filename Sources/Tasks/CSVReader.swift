@@ -4,19 +4,23 @@ import Support
 /// is doubled, and quoted fields may hold commas and line breaks. Lines end with LF or CR LF; empty lines are
 /// stepped over. The text is UTF-8.
 ///
+/// Tab-separated values are read as pandas reads them: a quote inside a field that does not begin with one is a character
+/// like any other, and text after a closing quote belongs to the field.
+///
 /// The bytes must outlive the reader.
 struct CSVReader {
     private let bytes: UnsafeBufferPointer<UInt8>
     private let source: String
+    private let separator: UInt8
     private var offset = 0
     private var line = 1
 
-    init(_ bytes: UnsafeBufferPointer<UInt8>, source: String) {
+    init(_ bytes: UnsafeBufferPointer<UInt8>, source: String, separator: UInt8 = UInt8(ascii: ",")) {
         self.bytes = bytes
+        self.separator = separator
         self.source = source
     }
 
-    private static let comma = UInt8(ascii: ",")
     private static let quote = UInt8(ascii: "\"")
     private static let lineFeed = UInt8(ascii: "\n")
     private static let carriageReturn = UInt8(ascii: "\r")
@@ -32,7 +36,7 @@ struct CSVReader {
         do {
             while true {
                 fields.append(try field())
-                guard offset < bytes.count, bytes[offset] == Self.comma else { break }
+                guard offset < bytes.count, bytes[offset] == separator else { break }
                 offset += 1
             }
         } catch {
@@ -43,6 +47,8 @@ struct CSVReader {
         if offset < bytes.count { endLine() }
         return (fields, start)
     }
+
+    private var isLenient: Bool { separator == UInt8(ascii: "\t") }
 
     private var atLineEnd: Bool {
         bytes[offset] == Self.lineFeed
@@ -59,8 +65,8 @@ struct CSVReader {
     private mutating func field() throws -> String {
         if offset < bytes.count, bytes[offset] == Self.quote { return try quotedField() }
         let start = offset
-        while offset < bytes.count, bytes[offset] != Self.comma, !atLineEnd {
-            guard bytes[offset] != Self.quote else {
+        while offset < bytes.count, bytes[offset] != separator, !atLineEnd {
+            guard isLenient || bytes[offset] != Self.quote else {
                 throw failure("a quote inside a field that does not begin with one", "write \"…\"\"…\"")
             }
             offset += 1
@@ -85,7 +91,13 @@ struct CSVReader {
                 offset += 1
                 continue
             }
-            guard offset == bytes.count || bytes[offset] == Self.comma || atLineEnd else {
+            if isLenient {
+                while offset < bytes.count, bytes[offset] != separator, !atLineEnd {
+                    content.append(bytes[offset])
+                    offset += 1
+                }
+            }
+            guard offset == bytes.count || bytes[offset] == separator || atLineEnd else {
                 throw failure("text after a closing quote", "double the quotes inside a quoted field")
             }
             return try content.withUnsafeBufferPointer { try text($0[...]) }

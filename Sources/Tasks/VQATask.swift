@@ -172,6 +172,20 @@ public enum TaskRegistry {
     /// All families, one line each.
     public static let all: [any VQATask] = [
         EasyVQA(),
+        ScienceQA(),
+        SEEDBench(),
+        POPE(),
+        SNLIVE(),
+        NLVR(),
+        NLVR2(),
+        SHAPES(),
+        MMBench(),
+        MMBench(language: .chinese),
+        MMVet(),
+        LLaVABench(),
+        VLICLBench(),
+        VLICLBench(scoring: .mapd),
+        OneVisionMath(),
         VQAv2(),
         Table(),
     ]

@@ -1,0 +1,133 @@
+import Support
+
+/// SEED-Bench (Li et al. 2023): multiple-choice questions with four options about images, in nine dimensions.
+///
+/// Layout below the root: `SEED-Bench.json` (`questions[]` of `question_id`, `question`, `choice_a` … `choice_d`, `answer`,
+/// `data_id`, `data_type`, `question_type_id`, and `question_type` with the names) and the folder `SEED-Bench-image` with a
+/// file of the name `data_id` each. Questions about videos are left out and counted in a note.
+public struct SEEDBench: VQATask {
+    /// The family itself has no settings.
+    public init() {}
+
+    /// Name, files and splits.
+    public let about = TaskDescription(
+        name: "seed-bench", aliases: ["seed", "seedbench", "seed_bench"],
+        summary: "SEED-Bench: four options about an image, nine dimensions",
+        needs: "SEED-Bench.json, image folder SEED-Bench-image/", splits: ["image"])
+
+    /// By dimension.
+    public var groupings: [Grouping] { [Grouping("per_question_type", \.questionType)] }
+
+    /// The official names.
+    public func files(in root: String, split: String) throws -> TaskFiles {
+        guard splits.contains(split) else { throw unknownSplit(split) }
+        return TaskFiles(questions: "\(root)/SEED-Bench.json", images: "\(root)/SEED-Bench-image")
+    }
+
+    /// The prompt of LLaVA 1.5.
+    public func prompt(for sample: Sample) -> String {
+        Choices.prompt(question: sample.question, choices: sample.choices ?? [])
+    }
+
+    /// The letter, else the first line.
+    public func answer(fromGenerated text: String, for sample: Sample) -> String {
+        letter(fromGenerated: text, for: sample)
+    }
+
+    /// The share of right options. On letters it is the figure of haotian-liu/LLaVA,
+    /// `scripts/convert_seed_for_submission.py`, which knows no option texts.
+    public func metric(for data: TaskData) -> any AnswerMetric { ChoiceAccuracy() }
+
+    /// `{"question_id": …, "prediction": "B"}`, one a line.
+    public func writeSubmission(_ predictions: [Prediction], for data: TaskData, to path: String) throws {
+        try writeLines(predictions, for: data, to: path) { sample, answer in
+            JSON.object([
+                JSON.Member("question_id", sample.id.json), JSON.Member("prediction", .string(answer)),
+            ]).text()
+        }
+    }
+
+    /// Reads the questions about images; types get their names from `question_type`.
+    public func read(_ files: TaskFiles, split: String?, log: inout ProblemLog) throws -> TaskData {
+        var collector = SampleCollector(self, split: split, file: files.questions)
+        var names: [String: String] = [:]
+        var videos = 0
+        var found = false
+        try withText(of: files.questions) { bytes in
+            var cursor = JSONCursor(bytes, source: files.questions)
+            try cursor.beginObject()
+            while let key = try cursor.nextKey() {
+                switch key {
+                case "question_type":
+                    for member in try JSON(reading: &cursor).members ?? [] {
+                        if let number = member.value.integer { names[String(number)] = member.key }
+                    }
+                case "questions":
+                    found = true
+                    try readList(&cursor, log: &log) { cursor in
+                        try sample(JSONRecord(reading: &cursor), images: files.images)
+                    } use: { sample, number, log in
+                        guard let sample else { return videos += 1 }
+                        try collector.add(sample, number: number, log: &log)
+                    }
+                default: try cursor.skipValue()
+                }
+            }
+            try cursor.end()
+        }
+        guard found else {
+            throw VQAError(
+                "cannot read the questions", at: files.questions, because: "there is no key 'questions'")
+        }
+        if videos > 0 { collector.note("\(videos) questions about videos were left out") }
+        var data = collector.data
+        for index in data.samples.indices {
+            if let type = data.samples[index].questionType {
+                data.samples[index].questionType = names[type] ?? type
+            }
+        }
+        return data
+    }
+
+    /// The sample of a record, nil for a question about a video. Its type is still a number.
+    private func sample(_ record: JSONRecord, images: String?) throws -> Sample? {
+        if try record.optionalText("data_type") == "video" { return nil }
+        let choices = try ["choice_a", "choice_b", "choice_c", "choice_d"].map(record.word)
+        let answer = try record.optionalText("answer")
+        let image = try record.text("data_id")
+        var sample = Sample(
+            id: try record.id("question_id"), imageID: image,
+            images: try images.map { [try path(image, inside: $0)] } ?? [],
+            question: try record.text("question"), questionType: try record.optionalWord("question_type_id"),
+            choices: choices)
+        try sample.setCorrectChoice(letter: answer, record)
+        return sample
+    }
+}
+
+extension JSONRecord {
+    /// A string or a number as text.
+    func word(_ key: String) throws -> String {
+        guard let word = try optionalWord(key) else { throw failure("the record has no \(key)") }
+        return word
+    }
+}
+
+extension Sample {
+    /// Takes the right option from its letter; nil leaves the question without answer.
+    mutating func setCorrectChoice(letter: String?, _ record: JSONRecord) throws {
+        guard let letter else { return }
+        guard let choices, let index = Choices.index(of: letter, among: choices.count) else {
+            throw record.failure("the answer '\(letter.prefix(20))' is the letter of no option")
+        }
+        setCorrectChoice(index)
+    }
+
+    /// Takes the right option and its text as answer.
+    mutating func setCorrectChoice(_ index: Int) {
+        guard let choices, choices.indices.contains(index) else { return }
+        correctChoice = index
+        answers = [choices[index]]
+        answer = choices[index]
+    }
+}
