@@ -47,9 +47,9 @@ public struct VQAv2: VQATask {
     /// file names in `data_subtype`; without that key, to the set of `split`, else to `train2014`.
     public func read(_ files: TaskFiles, split: String?, log: inout ProblemLog) throws -> TaskData {
         var data = TaskData(task: name, split: split ?? "", samples: [])
-        let set = try readQuestions(files.questions, into: &data, log: &log)
+        let set = try Self.readQuestions(files.questions, into: &data, log: &log)
         if let images = files.images {
-            try nameImages(
+            try Self.nameImages(
                 set ?? split.flatMap { Self.sets[$0] } ?? "train2014", in: images, of: &data, log: &log)
         }
         if let annotations = files.annotations {
@@ -59,7 +59,7 @@ public struct VQAv2: VQATask {
     }
 
     /// Reads `questions[]`; returns the file's `data_subtype`.
-    private func readQuestions(_ file: String, into data: inout TaskData, log: inout ProblemLog) throws
+    static func readQuestions(_ file: String, into data: inout TaskData, log: inout ProblemLog) throws
         -> String?
     {
         var set: String?
@@ -96,10 +96,10 @@ public struct VQAv2: VQATask {
         guard found else {
             throw VQAError("cannot read the questions", at: file, because: "there is no key 'questions'")
         }
-        return set.map(Self.imageSet)
+        return set.map(imageSet)
     }
 
-    private func readQuestion(_ cursor: inout JSONCursor) throws -> Sample {
+    private static func readQuestion(_ cursor: inout JSONCursor) throws -> Sample {
         var id: QuestionID?
         var image: QuestionID?
         var question: String?
@@ -119,7 +119,7 @@ public struct VQAv2: VQATask {
     }
 
     /// Turns image ids into paths; the questions of an image share one.
-    private func nameImages(
+    static func nameImages(
         _ set: String, in folder: String, of data: inout TaskData, log: inout ProblemLog
     ) throws {
         var paths: [String: [String]] = [:]

@@ -111,9 +111,14 @@ public enum AnswerNormaliser {
     /// The word step: lower case; number words to ten become digits; `a`, `an` and `the` vanish; apostrophes
     /// come back into contractions; words are joined by single spaces.
     public static func withoutArticles(_ text: String) -> String {
+        withoutArticles(text, replacing: replacement)
+    }
+
+    /// The word step with another table of replacements.
+    static func withoutArticles(_ text: String, replacing replacement: (String) -> String) -> String {
         var result = ""
         func add(_ word: String) {
-            let word = replacement(of: word)
+            let word = replacement(word)
             if word.isEmpty { return }
             if !result.isEmpty { result += " " }
             result += word
@@ -143,6 +148,18 @@ public enum AnswerNormaliser {
         case ..<0x80: false
         default: scalar.properties.isWhitespace
         }
+    }
+
+    /// Line breaks and tabs become spaces, white space at the ends goes.
+    static func stripped(_ text: String) -> String {
+        // Answers are short words: most have no white space at all.
+        if text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) { return text }
+        var scalars = Substring(text).unicodeScalars
+        while let first = scalars.first, isSpace(first) { scalars.removeFirst() }
+        while let last = scalars.last, isSpace(last) { scalars.removeLast() }
+        var spaced = String.UnicodeScalarView()
+        for scalar in scalars { spaced.append(scalar == "\n" || scalar == "\t" ? " " : scalar) }
+        return String(spaced)
     }
 
     // MARK: Words that are replaced
