@@ -191,7 +191,7 @@ public struct JSONCursor {
             while try nextElement() { try skipValue() }
         case .object:
             try beginObject()
-            while try nextKey() != nil { try skipValue() }
+            while try withNextKeyBytes({ _ in true }) != nil { try skipValue() }
         }
     }
 

@@ -107,7 +107,8 @@ private func readFinished(_ path: String) throws -> (predictions: [Prediction], 
     let bytes = file.bytes.bindMemory(to: UInt8.self)
     let length = bytes.lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
     let lines = UnsafeBufferPointer(rebasing: bytes[..<length])
-    try readLines(lines, of: path, log: &log, parse: { try Prediction(reading: &$0) }) { prediction, line, _ in
+    try readLines(lines, of: path, log: &log, parse: { try Prediction(reading: &$0) }) {
+        prediction, line, _ in
         guard seen.insert(prediction.id).inserted else {
             throw VQAError(
                 "cannot resume", at: "\(path), line \(line)",

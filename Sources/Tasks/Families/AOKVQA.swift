@@ -142,7 +142,11 @@ public struct AOKVQA: VQATask {
 
     /// By whether the question is marked difficult to answer directly.
     public var groupings: [Grouping] {
-        [Grouping("per_difficulty") { $0.labels["difficult_direct_answer"] == "true" ? "difficult" : "plain" }]
+        [
+            Grouping("per_difficulty") {
+                $0.labels["difficult_direct_answer"] == "true" ? "difficult" : "plain"
+            }
+        ]
     }
 
     /// `direct_answer` or `multiple_choice` of the leaderboard's file before the usual keys.
@@ -198,7 +202,9 @@ public func chosenOption(in text: String, of options: [String]) -> Int? {
     let found = options.indices.filter { index in
         let option = words(options[index])
         guard !option.isEmpty, option.count <= plain.count else { return false }
-        return (0...plain.count - option.count).contains { plain[$0..<$0 + option.count].elementsEqual(option) }
+        return (0...plain.count - option.count).contains {
+            plain[$0..<$0 + option.count].elementsEqual(option)
+        }
     }
     return Set(found.map { options[$0] }).count == 1 ? found.first : nil
 }

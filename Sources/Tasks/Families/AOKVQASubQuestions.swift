@@ -67,7 +67,9 @@ public struct AOKVQASubQuestions: Sendable {
             }
         }
         guard let question else { throw cursor.failure("the record has no question_id") }
-        guard let image else { throw cursor.failure("the record of the question \(question) has no image_id") }
+        guard let image else {
+            throw cursor.failure("the record of the question \(question) has no image_id")
+        }
         guard let pairs else { throw cursor.failure("the record of the question \(question) has no sub_qa") }
         return (Key(question: question, image: zeroPadded(image.text)), pairs)
     }

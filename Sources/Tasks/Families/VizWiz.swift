@@ -89,7 +89,8 @@ public struct VizWiz: VQATask {
         return (sample, confidences)
     }
 
-    private static func readAnswer(_ cursor: inout JSONCursor) throws -> (answer: String, confidence: String) {
+    private static func readAnswer(_ cursor: inout JSONCursor) throws -> (answer: String, confidence: String)
+    {
         var answer: String?
         var confidence = "yes"
         try cursor.beginObject()

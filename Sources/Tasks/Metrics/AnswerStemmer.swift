@@ -35,7 +35,9 @@ public struct OKVQAStemmer: AnswerStemmer {
 
     /// Without a tagger: words in `-s` that are no third person or adjective by their ending, and the irregular plurals.
     private static func isPluralLike(_ word: String) -> Bool {
-        if irregular.contains(where: { word == $0.0 }) || ["mice", "lice", "oxen"].contains(word) { return true }
+        if irregular.contains(where: { word == $0.0 }) || ["mice", "lice", "oxen"].contains(word) {
+            return true
+        }
         return word.count > 3 && word.hasSuffix("s") && !["ss", "us", "is"].contains { word.hasSuffix($0) }
     }
 
@@ -71,7 +73,8 @@ public struct OKVQAStemmer: AnswerStemmer {
     /// The singular by the rules of Rails' inflector, which the data set's program took over.
     func singular(of word: String) -> String {
         if Self.uncountable.contains(where: { word.hasSuffix($0) }) { return word }
-        if let found = Self.irregular.first(where: { word == $0.0 || word.hasSuffix($0.0) && word.count > 6 }) {
+        if let found = Self.irregular.first(where: { word == $0.0 || word.hasSuffix($0.0) && word.count > 6 })
+        {
             return word.dropLast(found.0.count) + found.1
         }
         if let found = Self.wholeWords[word] { return found }

@@ -149,7 +149,9 @@ public struct GQAAccuracy: AnswerMetric {
         }
         guard !means.names.isEmpty || distribution != nil else { return nil }
         return Figures(means.names, rows: rows, fixed: distribution ?? []) { sums in
-            stride(from: 0, to: sums.count, by: 2).map { sums[$0 + 1] > 0 ? 100 * sums[$0] / sums[$0 + 1] : 0 }
+            stride(from: 0, to: sums.count, by: 2).map {
+                sums[$0 + 1] > 0 ? 100 * sums[$0] / sums[$0 + 1] : 0
+            }
         }
     }
 

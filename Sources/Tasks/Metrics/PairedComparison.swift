@@ -126,7 +126,8 @@ public func compare(
     let task = try TaskRegistry.named(name)
     let data = try task.load(TaskFiles(questions: questions, annotations: annotations), split: split)
     return try compare(
-        readPredictions(predictions, for: task), with: readPredictions(other, for: task), on: data, task: task,
+        readPredictions(predictions, for: task), with: readPredictions(other, for: task), on: data,
+        task: task,
         options: options)
 }
 
@@ -155,7 +156,8 @@ public func compare(
 
 extension PairedComparison {
     /// The comparison of pairs of scores; `images` names the image of each pair.
-    init(metric: String, _ scores: [(first: Double, second: Double)], images: [String], bootstrap: Bootstrap) {
+    init(metric: String, _ scores: [(first: Double, second: Double)], images: [String], bootstrap: Bootstrap)
+    {
         var rows: [String: [Double]] = [:]
         var both = 0
         var one = 0
@@ -180,7 +182,9 @@ extension PairedComparison {
         let above = differences.count { $0 >= 0 }
         func points(_ units: Double) -> Double { roundedToHundredths(100 * units / unitsPerPoint) }
         func mean(_ side: KeyPath<(first: Double, second: Double), Double>) -> Double {
-            points(scores.reduce(0) { $0 + ($1[keyPath: side] * unitsPerPoint).rounded() } / Double(scores.count))
+            points(
+                scores.reduce(0) { $0 + ($1[keyPath: side] * unitsPerPoint).rounded() } / Double(scores.count)
+            )
         }
         self.metric = metric
         first = mean(\.first)

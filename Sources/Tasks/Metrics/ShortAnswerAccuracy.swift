@@ -170,7 +170,8 @@ public struct ChoiceAccuracy: AnswerMetric {
     /// 1 for the right option, 0 for another or none.
     public func scores(of answers: [String], for samples: [Sample]) -> [Double] {
         zip(answers, samples).map { answer, sample in
-            guard let choices = sample.choices, let right = sample.correctChoice, choices.indices.contains(right)
+            guard let choices = sample.choices, let right = sample.correctChoice,
+                choices.indices.contains(right)
             else { return 0 }
             return sameBytes(choices[right], answer) ? 1 : 0
         }
@@ -213,7 +214,8 @@ public struct StemmedVQAAccuracy: AnswerMetric {
 
     /// The accuracy of each answer; 0 where a sample has no annotators.
     public func scores(of answers: [String], for samples: [Sample]) -> [Double] {
-        VQAAccuracy().scores(of: stemmer.map { stemmer in answers.map(stemmer.stem) } ?? answers, for: samples)
+        VQAAccuracy().scores(
+            of: stemmer.map { stemmer in answers.map(stemmer.stem) } ?? answers, for: samples)
     }
 }
 
