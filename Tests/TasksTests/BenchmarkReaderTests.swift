@@ -282,7 +282,7 @@ struct BenchmarkReaderTests {
             ),
             (TextVQA(), #"{"data": [{"question_id": 1, "image_id": "a"}]}"#, "the record 1 has no question"),
             (TextVQA(), #"{}"#, "there is no key 'data'"),
-            (TextVQA(), #"{"data": [{"question_id": 1, "image_id""#, "byte 37"),
+            (TextVQA(), #"{"data": [{"question_id": 1, "image_id""#, "byte 39"),
         ]
         for (task, text, expected) in cases {
             let found = message { _ = try load(task, text, images: "img") }

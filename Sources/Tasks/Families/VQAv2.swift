@@ -99,16 +99,18 @@ public struct VQAv2: VQATask {
         return set.map(imageSet)
     }
 
+    private static let questionKeys: [StaticString] = ["question_id", "image_id", "question"]
+
     private static func readQuestion(_ cursor: inout JSONCursor) throws -> Sample {
         var id: QuestionID?
         var image: QuestionID?
         var question: String?
         try cursor.beginObject()
-        while let key = try cursor.nextKey() {
+        while let key = try cursor.nextKey(among: questionKeys) {
             switch key {
-            case "question_id": id = try QuestionID(reading: &cursor)
-            case "image_id": image = try QuestionID(reading: &cursor)
-            case "question": question = try readString(&cursor, "the question")
+            case 0: id = try QuestionID(reading: &cursor)
+            case 1: image = try QuestionID(reading: &cursor)
+            case 2: question = try readString(&cursor, "the question")
             default: try cursor.skipValue()
             }
         }

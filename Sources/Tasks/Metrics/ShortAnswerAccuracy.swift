@@ -21,7 +21,7 @@ public struct TextVQAAccuracy: AnswerMetric {
 /// EvalAI's answer processor (spec SQ-LLaVA, appendix F): lower case, without commas and question marks, `'s` as a word of its
 /// own, then the VQA normaliser. Examples: `a man's hat` → `man 's hat`, `New York, NY` → `new york ny`.
 public func evalAINormalisedAnswer(_ text: String) -> String {
-    if text.utf8.allSatisfy(AnswerNormaliser.isPlain) { return AnswerNormaliser.replacement(of: text) }
+    if text.allBytes(AnswerNormaliser.isPlain) { return AnswerNormaliser.replacement(of: text) }
     var bytes: [UInt8] = []
     for byte in text.lowercased().utf8 where byte != UInt8(ascii: ",") && byte != UInt8(ascii: "?") {
         if byte == UInt8(ascii: "s"), bytes.last == UInt8(ascii: "'") {
@@ -228,4 +228,18 @@ func leaveOneOutAccuracy(matches: Int, annotators: Int) -> Double {
 }
 
 /// Equal byte by byte: Swift calls differently composed accents equal, the official programs do not.
-func sameBytes(_ a: String, _ b: String) -> Bool { a == b && a.utf8.elementsEqual(b.utf8) }
+func sameBytes(_ a: String, _ b: String) -> Bool {
+    let same = a.utf8.withContiguousStorageIfAvailable { first in
+        b.utf8.withContiguousStorageIfAvailable { second in
+            first.count == second.count && first.indices.allSatisfy { first[$0] == second[$0] }
+        }
+    }
+    return (same ?? nil) ?? a.utf8.elementsEqual(b.utf8)
+}
+
+extension String {
+    /// True when every byte satisfies `predicate`; quicker than asking the view one by one.
+    func allBytes(_ predicate: (UInt8) -> Bool) -> Bool {
+        utf8.withContiguousStorageIfAvailable { $0.allSatisfy(predicate) } ?? utf8.allSatisfy(predicate)
+    }
+}
