@@ -87,16 +87,41 @@ public struct JSONCursor {
 
     // MARK: Values
 
+    /// Reads the next key and its colon and tells which of `names` it is: its position, or -1 for another key; nil at the
+    /// closing `}`. It makes no `String`, for records that repeat by the million.
+    public mutating func nextKey(among names: [StaticString]) throws -> Int? {
+        guard try nextMember(closing: UInt8(ascii: "}")) else { return nil }
+        let position = try withStringBytes { key in
+            for (position, name) in names.enumerated() where name.utf8CodeUnitCount == key.count {
+                let same = (0..<key.count).allSatisfy { name.utf8Start[$0] == key[$0] }
+                if same { return position }
+            }
+            return -1
+        }
+        skipSpace()
+        guard offset < bytes.count, bytes[offset] == UInt8(ascii: ":") else {
+            throw unexpected("':' after the key")
+        }
+        offset += 1
+        return position
+    }
+
     /// Reads a string.
     public mutating func string() throws -> String {
         skipSpace()
         guard offset < bytes.count, bytes[offset] == UInt8(ascii: "\"") else { throw unexpected("a string") }
         let start = offset + 1
         var i = start
+        var all: UInt8 = 0
         while i < bytes.count {
             let byte = bytes[i]
+            all |= byte
             if byte == UInt8(ascii: "\"") {
                 offset = i + 1
+                guard all >= 0x80 else {
+                    return String(
+                        decoding: UnsafeBufferPointer(rebasing: bytes[start..<i]), as: UTF8.self)
+                }
                 return try decodeUTF8(bytes[start..<i], at: start)
             }
             if byte == UInt8(ascii: "\\") { return try escapedString(from: start, firstEscape: i) }
@@ -152,14 +177,20 @@ public struct JSONCursor {
     /// Reads a number without fraction that fits 64 bits. `1.0` and `1e3` are not integers.
     public mutating func integer() throws -> Int {
         let (text, start) = try numberText()
-        if let value = Int(text) { return value }
+        // Ids are short: no text need be made of them.
+        if text.count <= 18, text.allSatisfy({ $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }) {
+            return text.reduce(0) { $0 * 10 + Int($1 - UInt8(ascii: "0")) }
+        }
+        let written = String(decoding: text, as: UTF8.self)
+        if let value = Int(written) { return value }
         offset = start
-        throw unexpected("a 64-bit integer, not \(text.prefix(40))")
+        throw unexpected("a 64-bit integer, not \(written.prefix(40))")
     }
 
     /// Reads any number.
     public mutating func double() throws -> Double {
-        let (text, start) = try numberText()
+        let (digits, start) = try numberText()
+        let text = String(decoding: digits, as: UTF8.self)
         if let value = Double(text), value.isFinite { return value }
         offset = start
         throw unexpected("a number within range, not \(text.prefix(40))")
@@ -191,7 +222,7 @@ public struct JSONCursor {
             while try nextElement() { try skipValue() }
         case .object:
             try beginObject()
-            while try nextKey() != nil { try skipValue() }
+            while try nextKey(among: []) != nil { try skipValue() }
         }
     }
 
@@ -248,7 +279,7 @@ public struct JSONCursor {
         return true
     }
 
-    private mutating func numberText() throws -> (text: String, start: Int) {
+    private mutating func numberText() throws -> (text: UnsafeBufferPointer<UInt8>, start: Int) {
         skipSpace()
         let start = offset
         var i = offset
@@ -272,7 +303,7 @@ public struct JSONCursor {
         }
         guard i - start <= 1000 else { throw failure("a number of \(i - start) characters") }
         offset = i
-        return (String(decoding: bytes[start..<i], as: UTF8.self), start)
+        return (UnsafeBufferPointer(rebasing: bytes[start..<i]), start)
     }
 
     private mutating func escapedString(from start: Int, firstEscape: Int) throws -> String {

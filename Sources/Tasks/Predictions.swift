@@ -42,35 +42,6 @@ public struct Prediction: Sendable, Equatable {
         )
     }
 
-    /// Reads an object with `question_id` and `answer`.
-    fileprivate init(reading cursor: inout JSONCursor) throws {
-        var id: QuestionID?
-        var answer: String?
-        var question: String?
-        var image: String?
-        func once(_ known: Bool, _ key: String) throws {
-            if known { throw cursor.failure("the key \(key) appears twice in one prediction") }
-        }
-        guard try cursor.peek() == .object else { throw cursor.failure("a prediction is not an object") }
-        try cursor.beginObject()
-        while let key = try cursor.nextKey() {
-            switch key {
-            case "question_id":
-                try once(id != nil, key)
-                id = try QuestionID(reading: &cursor)
-            case "answer":
-                try once(answer != nil, key)
-                answer = try readString(&cursor, "the answer")
-            case "question": question = try cursor.peek() == .string ? cursor.string() : nil
-            case "image": image = try cursor.peek() == .string ? cursor.string() : nil
-            default: try cursor.skipValue()
-            }
-        }
-        guard let id else { throw cursor.failure("the prediction has no question_id") }
-        guard let answer else { throw cursor.failure("the prediction for the question \(id) has no answer") }
-        self.init(id: id, answer: answer, question: question, image: image)
-    }
-
     /// The line of `predictions.jsonl`.
     public var json: JSON {
         var members = [JSON.Member("question_id", id.json), JSON.Member("answer", .string(answer))]
@@ -78,48 +49,6 @@ public struct Prediction: Sendable, Equatable {
         if let image { members.append(JSON.Member("image", .string(image))) }
         return .object(members + extra)
     }
-}
-
-/// Reads predictions: the result list of the VQA challenge `[{"question_id": 1, "answer": "yes"}, …]`, or
-/// JSON lines with the same keys as ``PredictionWriter`` makes. Other keys are ignored. The first fault is
-/// thrown with file and record, line or byte.
-public func readPredictions(_ path: String) throws -> [Prediction] {
-    var log = ProblemLog(stopsAtFatal: true)
-    var predictions: [Prediction] = []
-    let word = try recordWord(of: path)
-    try readRecords(of: path, log: &log, parse: Prediction.init(reading:)) { prediction, number, _ in
-        var prediction = prediction
-        prediction.place = "\(path), \(word) \(number)"
-        predictions.append(prediction)
-    }
-    return predictions
-}
-
-/// Writes the result list of the VQA challenge, one record for each sample of `data` and in that order. Every
-/// sample needs exactly one prediction.
-func writeResultList(_ predictions: [Prediction], for data: TaskData, to path: String) throws {
-    var answers: [QuestionID: String] = [:]
-    for prediction in predictions where answers.updateValue(prediction.answer, forKey: prediction.id) != nil {
-        throw VQAError(
-            "cannot write the submission", at: "question \(prediction.id)", because: "it has two predictions")
-    }
-    var file = try AtomicFile(path)
-    var text = "["
-    for (index, sample) in data.samples.enumerated() {
-        guard let answer = answers[sample.id] else {
-            throw VQAError(
-                "cannot write the submission", at: "question \(sample.id)", because: "it has no prediction",
-                remedy: "run the evaluation to its end first")
-        }
-        let record: JSON = ["question_id": sample.id.json, "answer": .string(answer)]
-        text += (index == 0 ? "\n" : ",\n") + record.text()
-        if text.utf8.count > 1 << 16 {
-            try file.write(text)
-            text = ""
-        }
-    }
-    try file.write(text + "\n]\n")
-    try file.commit()
 }
 
 /// `predictions.jsonl` while it grows: each prediction is one line, handed to the system at once, so that a
@@ -178,7 +107,8 @@ private func readFinished(_ path: String) throws -> (predictions: [Prediction], 
     let bytes = file.bytes.bindMemory(to: UInt8.self)
     let length = bytes.lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
     let lines = UnsafeBufferPointer(rebasing: bytes[..<length])
-    try readLines(lines, of: path, log: &log, parse: Prediction.init(reading:)) { prediction, line, _ in
+    try readLines(lines, of: path, log: &log, parse: { try Prediction(reading: &$0) }) {
+        prediction, line, _ in
         guard seen.insert(prediction.id).inserted else {
             throw VQAError(
                 "cannot resume", at: "\(path), line \(line)",

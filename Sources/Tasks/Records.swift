@@ -40,12 +40,7 @@ func readList<Record>(
         do {
             record = try parse(&cursor)
         } catch let error as VQAError {
-            let name = "record \(number)"
-            try log.report(
-                .badRecord,
-                VQAError(
-                    error.what, at: error.place.map { "\($0), \(name)" } ?? name, because: error.why,
-                    remedy: error.remedy, kind: error.kind))
+            try log.report(.badRecord, named(error, "record \(number)"))
             cursor = start
             try cursor.skipValue()
             continue
@@ -131,4 +126,35 @@ struct StringPool {
     mutating func callAsFunction(_ text: String) -> String {
         text.utf8.count <= 15 ? text : strings.insert(text).memberAfterInsert
     }
+}
+
+/// Walks over the members of one JSON object whose keys are ids; see ``readList(_:log:parse:use:)``. Members are numbered
+/// from 1.
+func readMembers<Record>(
+    _ cursor: inout JSONCursor, log: inout ProblemLog, parse: (String, inout JSONCursor) throws -> Record,
+    use: (Record, Int, inout ProblemLog) throws -> Void
+) throws {
+    try cursor.beginObject()
+    var number = 0
+    while let key = try cursor.nextKey() {
+        number += 1
+        let start = cursor
+        let record: Record
+        do {
+            record = try parse(key, &cursor)
+        } catch let error as VQAError {
+            try log.report(.badRecord, named(error, "record \(number)"))
+            cursor = start
+            try cursor.skipValue()
+            continue
+        }
+        try use(record, number, &log)
+    }
+}
+
+/// The error with the name of a record at the end of its place.
+private func named(_ error: VQAError, _ name: String) -> VQAError {
+    VQAError(
+        error.what, at: error.place.map { "\($0), \(name)" } ?? name, because: error.why,
+        remedy: error.remedy, kind: error.kind)
 }

@@ -155,6 +155,8 @@ public struct TaskData: Sendable {
     public var answerList: [String]?
     /// What the reader noticed and the user should know, one line each.
     public var notes: [String]
+    /// What only the family itself can use, such as GQA's entailed questions.
+    public var details: (any Sendable)?
     /// What ``Sample/record`` counts: `record` or `line`.
     public var recordWord = "record"
 

@@ -10,11 +10,15 @@ public struct TaskFiles: Sendable, Equatable {
     public var images: String?
     /// The file with the complete list of answers, when the data set has one.
     public var answerList: String?
+    /// A further file that the family knows how to use: the text found in TextVQA's images, GQA's valid answers.
+    public var extra: String?
 
     /// Names the files; only the questions are needed.
     public init(
-        questions: String, annotations: String? = nil, images: String? = nil, answerList: String? = nil
+        questions: String, annotations: String? = nil, images: String? = nil, answerList: String? = nil,
+        extra: String? = nil
     ) {
+        self.extra = extra
         self.questions = questions
         self.annotations = annotations
         self.images = images
@@ -89,6 +93,13 @@ public protocol VQATask: Sendable {
     /// The name of the file that ``writeSubmission(_:for:to:)`` writes, with the ending that the server expects.
     var submissionFile: String { get }
 
+    /// The keys that a prediction file may give the answer under, the preferred one first.
+    var answerKeys: [String] { get }
+
+    /// The predictions with the ids of `data`, where a prediction file of the data set's users names questions in another
+    /// way.
+    func joined(_ predictions: [Prediction], to data: TaskData) throws -> [Prediction]
+
     /// Writes the file that the data set's evaluation server takes.
     func writeSubmission(_ predictions: [Prediction], for data: TaskData, to path: String) throws
 }
@@ -112,6 +123,12 @@ extension VQATask {
 
     /// The first line that is not blank, without white space around it and without one full stop at its end.
     public func answer(fromGenerated text: String, for sample: Sample) -> String { firstLine(of: text) }
+
+    /// `answer` as in the VQA challenge, `prediction` as in GQA, `text` as LLaVA writes it.
+    public var answerKeys: [String] { defaultAnswerKeys }
+
+    /// As they are.
+    public func joined(_ predictions: [Prediction], to data: TaskData) throws -> [Prediction] { predictions }
 
     /// ``ExactMatch``.
     public func metric(for data: TaskData) -> any AnswerMetric { ExactMatch() }
@@ -187,6 +204,14 @@ public enum TaskRegistry {
         VLICLBench(scoring: .mapd),
         OneVisionMath(),
         VQAv2(),
+        OKVQA(),
+        AOKVQA(.directAnswer),
+        AOKVQA(.multipleChoice),
+        AOKVQA(.released),
+        GQA(),
+        VisualGenome(),
+        VizWiz(),
+        TextVQA(),
         Table(),
     ]
 

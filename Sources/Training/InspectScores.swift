@@ -11,9 +11,11 @@ public func scoreTable(_ scores: Scores) -> [String] {
     ]
     let nameWidth = scores.figures.map(\.name.count).max() ?? 0
     for figure in scores.figures {
-        lines.append(
-            "  \(figure.name.padded(to: nameWidth))  \(decimal(figure.value, 4)) "
-                + "(95 %: \(decimal(figure.low, 4)) to \(decimal(figure.high, 4)))")
+        var line = "  \(figure.name.padded(to: nameWidth))  \(decimal(figure.value, 4))"
+        if let low = figure.low, let high = figure.high {
+            line += " (95 %: \(decimal(low, 4)) to \(decimal(high, 4)))"
+        }
+        lines.append(line)
     }
     if !scores.unexpected.isEmpty {
         let first = scores.unexpected.prefix(5).map(\.text).joined(separator: ", ")

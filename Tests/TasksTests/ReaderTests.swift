@@ -19,8 +19,8 @@ struct RegistryTests {
     func unknown() {
         #expect(
             message { _ = try TaskRegistry.named("easy-vaq") }
-                == "there is no such task: easy-vaq: the tasks are \(TaskRegistry.all.map(\.name).joined(separator: ", ")); "
-                + "did you mean 'easy-vqa'?"
+                == "there is no such task: easy-vaq: the tasks are "
+                + "\(TaskRegistry.all.map(\.name).joined(separator: ", ")); did you mean 'easy-vqa'?"
         )
     }
 

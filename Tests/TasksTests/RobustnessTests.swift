@@ -3,47 +3,48 @@ import Support
 import Tasks
 import Testing
 
-@Suite("Hostile input")
-struct RobustnessTests {
-    /// Reads mutations of `text` for a short while. Reaching the end is the proof: a trap would end the
-    /// program.
-    private func mutate(_ text: String, seed: Int, _ read: (String) throws -> Void) throws {
-        let clock = ContinuousClock()
-        let end = clock.now.advanced(by: .milliseconds(700))
-        var random = CounterRandom(seed: seed, purpose: "fuzz")
-        let original = Array(text.utf8)
-        let tokens = [
-            "\"", "{", "}", "[", "]", ",", ":", "\n", "\\u", "-", "1e999", "99999999999999999999", "null",
-            "\0", "\u{FEFF}", "|",
-        ]
-        .map { Array($0.utf8) }
-        try withFolder { folder in
-            let path = "\(folder)/file"
-            while clock.now < end {
-                var bytes = original
-                for _ in 0..<Int.random(in: 1...4, using: &random) {
-                    let place = Int.random(in: 0...bytes.count, using: &random)
-                    switch Int.random(in: 0..<5, using: &random) {
-                    case 0: bytes.removeSubrange(place...)
-                    case 1: bytes.insert(UInt8.random(in: 0...255, using: &random), at: place)
-                    case 2:
-                        if place < bytes.count {
-                            bytes[place] ^= 1 << UInt8.random(in: 0..<8, using: &random)
-                        }
-                    case 3: bytes.insert(contentsOf: tokens.randomElement(using: &random) ?? [], at: place)
-                    default: bytes.removeSubrange(place..<min(bytes.count, place + 7))
+/// Reads mutations of `text` for a short while. Reaching the end is the proof: a trap would end the
+/// program. `VQA_FUZZ_TIMES` in the environment makes it that many times longer.
+func mutate(_ text: String, seed: Int, milliseconds: Int = 700, _ read: (String) throws -> Void) throws {
+    let clock = ContinuousClock()
+    let times = environment("VQA_FUZZ_TIMES").flatMap { Int($0) } ?? 1
+    let end = clock.now.advanced(by: .milliseconds(milliseconds * max(1, min(times, 10_000))))
+    var random = CounterRandom(seed: seed, purpose: "fuzz")
+    let original = Array(text.utf8)
+    let tokens = [
+        "\"", "{", "}", "[", "]", ",", ":", "\n", "\\u", "-", "1e999", "99999999999999999999", "null",
+        "\0", "\u{FEFF}", "|",
+    ]
+    .map { Array($0.utf8) }
+    try withFolder { folder in
+        let path = "\(folder)/file"
+        while clock.now < end {
+            var bytes = original
+            for _ in 0..<Int.random(in: 1...4, using: &random) {
+                let place = Int.random(in: 0...bytes.count, using: &random)
+                switch Int.random(in: 0..<5, using: &random) {
+                case 0: bytes.removeSubrange(place...)
+                case 1: bytes.insert(UInt8.random(in: 0...255, using: &random), at: place)
+                case 2:
+                    if place < bytes.count {
+                        bytes[place] ^= 1 << UInt8.random(in: 0..<8, using: &random)
                     }
+                case 3: bytes.insert(contentsOf: tokens.randomElement(using: &random) ?? [], at: place)
+                default: bytes.removeSubrange(place..<min(bytes.count, place + 7))
                 }
-                try Data(bytes).write(to: URL(fileURLWithPath: path))
-                do {
-                    try read(path)
-                } catch let error as VQAError {
-                    #expect(!"\(error)".contains("\n"))
-                }
+            }
+            try Data(bytes).write(to: URL(fileURLWithPath: path))
+            do {
+                try read(path)
+            } catch let error as VQAError {
+                #expect(!"\(error)".contains("\n"))
             }
         }
     }
+}
 
+@Suite("Hostile input")
+struct RobustnessTests {
     @Test("mutated question, annotation, table, prediction and vocabulary files never trap")
     func mutations() throws {
         let questions = """
@@ -96,6 +97,74 @@ struct RobustnessTests {
             _ = validate(EasyVQA(), files: TaskFiles(questions: path, images: "i"), split: "val").lines
         }
         try mutate(vocabulary, seed: 8) { _ = try AnswerVocabulary(contentsOf: $0) }
+    }
+
+    @Test("mutated files of the other benchmarks never trap, in reading, scoring or submitting")
+    func benchmarks() throws {
+        let cases: [(any VQATask, String)] = [
+            (AOKVQA(.directAnswer), Official.aokvqa), (AOKVQA(.multipleChoice), Official.aokvqa),
+            (AOKVQA(.released), Official.aokvqa), (GQA(), Official.gqa),
+            (VisualGenome(), Official.visualGenome), (VizWiz(), Official.vizWiz),
+            (TextVQA(), Official.textVQA), (OKVQA(), Official.okvqaQuestions),
+        ]
+        for (number, (task, text)) in cases.enumerated() {
+            try mutate(text, seed: 20 + number, milliseconds: 300) { path in
+                let files = TaskFiles(questions: path, images: "/nowhere")
+                _ = validate(task, files: files, split: nil).lines
+                let data = try task.load(files, split: nil)
+                let given = data.samples.map { sample in
+                    let text = (sample.answers + [sample.question]).joined(separator: " ")
+                    return Prediction(task.answer(fromGenerated: text, for: sample), to: sample)
+                }
+                _ = data.samples.map(task.prompt)
+                try task.writeSubmission(given, for: data, to: path + ".submission")
+                _ = try score(
+                    given, on: data, task: task, options: ScoreOptions(bootstrap: Bootstrap(resamples: 3)))
+            }
+        }
+    }
+
+    @Test("mutated companion files and prediction files of the other benchmarks never trap")
+    func companions() throws {
+        try withFile(Official.gqa) { questions in
+            try mutate(Official.gqaChoices, seed: 40, milliseconds: 300) { path in
+                _ = try GQA().load(TaskFiles(questions: questions, extra: path), split: nil)
+            }
+        }
+        try withFile(Official.textVQA) { questions in
+            try mutate(Official.textVQAFound, seed: 41, milliseconds: 300) { path in
+                _ = try TextVQA().load(TaskFiles(questions: questions, extra: path), split: nil)
+            }
+            try mutate(Official.textVQALLaVA, seed: 42, milliseconds: 300) { path in
+                let files = TaskFiles(questions: path, annotations: questions, images: "i")
+                _ = validate(TextVQA(), files: files, split: nil).lines
+                _ = try TextVQA().load(files, split: nil)
+            }
+        }
+        try withFile(Official.okvqaQuestions) { questions in
+            try mutate(Official.okvqaAnnotations, seed: 43, milliseconds: 300) { path in
+                _ = try OKVQA().load(TaskFiles(questions: questions, annotations: path), split: nil)
+            }
+        }
+        try mutate(Official.subQuestions, seed: 44, milliseconds: 300) { path in
+            _ = try AOKVQASubQuestions(contentsOf: path)
+        }
+        try mutate(
+            #"[{"image_id": 12, "tags": "cat | red dog"}, {"image_id": "x", "tags": ["a"]}]"#, seed: 45,
+            milliseconds: 300
+        ) {
+            _ = try AOKVQATags(contentsOf: $0)
+        }
+        for (number, text) in [
+            #"{"b": {"multiple_choice": "x", "direct_answer": "y"}, "c": "z"}"#,
+            #"[{"questionId": "1", "prediction": "x"}, {"image": "a.jpg", "answer": "y"}]"#,
+            "{\"question_id\": \"ab\", \"prompt\": \"q\\nReference OCR token: a\\nb\", \"text\": \"t\"}\n",
+        ].enumerated() {
+            try mutate(text, seed: 50 + number, milliseconds: 300) { path in
+                let data = TaskData(task: "textvqa", split: "", samples: [sample(1, ["x"])])
+                _ = try TextVQA().joined(readPredictions(path, for: AOKVQA(.directAnswer)), to: data)
+            }
+        }
     }
 
     @Test("deep nesting, huge numbers of annotators and absurd answers are survived")

@@ -83,68 +83,6 @@ struct JSONRecord {
     }
 }
 
-/// Walks over the members of a JSON object whose keys are ids; see ``readList(_:log:parse:use:)``.
-func readMembers<Record>(
-    _ cursor: inout JSONCursor, log: inout ProblemLog, parse: (String, inout JSONCursor) throws -> Record,
-    use: (Record, Int, inout ProblemLog) throws -> Void
-) throws {
-    try cursor.beginObject()
-    var number = 0
-    while let key = try cursor.nextKey() {
-        number += 1
-        let start = cursor
-        let record: Record
-        do {
-            record = try parse(key, &cursor)
-        } catch {
-            try log.report(.badRecord, error)
-            cursor = start
-            try cursor.skipValue()
-            continue
-        }
-        try use(record, number, &log)
-    }
-}
-
-/// Collects samples and reports what every family looks for: ids that are used twice, empty questions and answers.
-struct SampleCollector {
-    /// What was collected.
-    private(set) var data: TaskData
-    private let file: String
-    private var seen: [QuestionID: Int] = [:]
-
-    /// An empty collection of the task's samples in `file`.
-    init(_ task: any VQATask, split: String?, file: String, word: String = "record") {
-        data = TaskData(task: task.name, split: split ?? "", samples: [])
-        data.recordWord = word
-        self.file = file
-    }
-
-    /// `file, record 3`.
-    func place(_ number: Int) -> String { "\(file), \(data.recordWord) \(number)" }
-
-    /// Adds a sample of record `number`, or reports why not.
-    mutating func add(_ sample: Sample, number: Int, log: inout ProblemLog) throws {
-        if let first = seen.updateValue(number, forKey: sample.id) {
-            return try log.report(
-                .duplicateID, at: place(number),
-                "the question id \(sample.id) was used in \(data.recordWord) \(first)")
-        }
-        if sample.question.isEmpty {
-            try log.report(.emptyQuestion, at: place(number), "the question \(sample.id) is empty")
-        }
-        if sample.answers.contains("") {
-            try log.report(.emptyAnswer, at: place(number), "an answer to the question \(sample.id) is empty")
-        }
-        var sample = sample
-        sample.record = number
-        data.samples.append(sample)
-    }
-
-    /// Adds a note for the user.
-    mutating func note(_ text: String) { data.notes.append(text) }
-}
-
 /// The predictions by question id, for submission files: one for each sample, in the order of the data.
 func matchedAnswers(_ predictions: [Prediction], for data: TaskData) throws -> [String] {
     var answers: [QuestionID: String] = [:]
@@ -178,10 +116,4 @@ func writeLines(
     }
     try file.write(text)
     try file.commit()
-}
-
-/// The first of `names` that exists below `root`, else the first: a file that is missing is then named in the error.
-func firstExisting(_ names: [String], in root: String) -> String {
-    let paths = names.map { "\(root)/\($0)" }
-    return paths.first(where: fileExists) ?? paths.first ?? root
 }

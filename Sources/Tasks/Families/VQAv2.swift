@@ -47,9 +47,9 @@ public struct VQAv2: VQATask {
     /// file names in `data_subtype`; without that key, to the set of `split`, else to `train2014`.
     public func read(_ files: TaskFiles, split: String?, log: inout ProblemLog) throws -> TaskData {
         var data = TaskData(task: name, split: split ?? "", samples: [])
-        let set = try readQuestions(files.questions, into: &data, log: &log)
+        let set = try Self.readQuestions(files.questions, into: &data, log: &log)
         if let images = files.images {
-            try nameImages(
+            try Self.nameImages(
                 set ?? split.flatMap { Self.sets[$0] } ?? "train2014", in: images, of: &data, log: &log)
         }
         if let annotations = files.annotations {
@@ -59,7 +59,7 @@ public struct VQAv2: VQATask {
     }
 
     /// Reads `questions[]`; returns the file's `data_subtype`.
-    private func readQuestions(_ file: String, into data: inout TaskData, log: inout ProblemLog) throws
+    static func readQuestions(_ file: String, into data: inout TaskData, log: inout ProblemLog) throws
         -> String?
     {
         var set: String?
@@ -96,19 +96,21 @@ public struct VQAv2: VQATask {
         guard found else {
             throw VQAError("cannot read the questions", at: file, because: "there is no key 'questions'")
         }
-        return set.map(Self.imageSet)
+        return set.map(imageSet)
     }
 
-    private func readQuestion(_ cursor: inout JSONCursor) throws -> Sample {
+    private static let questionKeys: [StaticString] = ["question_id", "image_id", "question"]
+
+    private static func readQuestion(_ cursor: inout JSONCursor) throws -> Sample {
         var id: QuestionID?
         var image: QuestionID?
         var question: String?
         try cursor.beginObject()
-        while let key = try cursor.nextKey() {
+        while let key = try cursor.nextKey(among: questionKeys) {
             switch key {
-            case "question_id": id = try QuestionID(reading: &cursor)
-            case "image_id": image = try QuestionID(reading: &cursor)
-            case "question": question = try readString(&cursor, "the question")
+            case 0: id = try QuestionID(reading: &cursor)
+            case 1: image = try QuestionID(reading: &cursor)
+            case 2: question = try readString(&cursor, "the question")
             default: try cursor.skipValue()
             }
         }
@@ -119,7 +121,7 @@ public struct VQAv2: VQATask {
     }
 
     /// Turns image ids into paths; the questions of an image share one.
-    private func nameImages(
+    static func nameImages(
         _ set: String, in folder: String, of data: inout TaskData, log: inout ProblemLog
     ) throws {
         var paths: [String: [String]] = [:]

@@ -16,6 +16,10 @@ public protocol AnswerMetric: Sendable {
     /// False when the answer has not the form that the measure can judge: neither yes nor no, none of the options. Such
     /// answers are scored all the same, counted and listed.
     func isExpected(_ answer: String, for sample: Sample) -> Bool
+
+    /// False for a question that the official program leaves out of the mean. It needs no prediction; with one, the measure
+    /// sees it all the same, because figures such as consistency are about it.
+    func counts(_ sample: Sample) -> Bool
 }
 
 extension AnswerMetric {
@@ -25,6 +29,8 @@ extension AnswerMetric {
     public func figures(of answers: [String], for samples: [Sample]) throws -> Figures? { nil }
     /// Every answer.
     public func isExpected(_ answer: String, for sample: Sample) -> Bool { true }
+    /// Every question.
+    public func counts(_ sample: Sample) -> Bool { true }
 }
 
 /// Figures of a whole set of answers that are functions of sums over the samples: precision of the counts of hits, BLEU
@@ -36,11 +42,15 @@ public struct Figures: Sendable {
     public let rows: [[Double]]
     /// The figures, one for each name, of the sums of all rows. Shares are in per cent, as `overall` is.
     public let values: @Sendable (_ sums: [Double]) -> [Double]
+    /// Figures that are no function of a few sums. They are reported without interval.
+    public let fixed: [(name: String, value: Double)]
 
-    /// Figures of the sums of `rows`.
+    /// Figures of the sums of `rows`, and `fixed` ones.
     public init(
-        _ names: [String], rows: [[Double]], values: @escaping @Sendable (_ sums: [Double]) -> [Double]
+        _ names: [String], rows: [[Double]], fixed: [(name: String, value: Double)] = [],
+        values: @escaping @Sendable (_ sums: [Double]) -> [Double]
     ) {
+        self.fixed = fixed
         self.names = names
         self.rows = rows
         self.values = values
@@ -74,12 +84,15 @@ public struct ExactMatch: AnswerMetric {
 /// Source: GT-Vision-Lab/VQA, `vqaEval.py`. The official program leaves both sides as they are when all
 /// annotators gave the same text, so there `Yes` is wrong where all ten wrote `yes`.
 public struct VQAAccuracy: AnswerMetric {
-    /// When both sides go through the normaliser before they are compared.
+    /// When texts go through the normaliser before they are compared.
     public enum Normalisation: String, Sendable {
-        /// As the official program: only when two annotators differ.
+        /// As the official program: both sides, only when two annotators differ.
         case official
-        /// In every case, as the fork of the program that LIVE uses.
+        /// Both sides in every case, as the fork of the program that LIVE uses.
         case always
+        /// As the official program was before 2018, and as LAVIS has it (Q&A Prompts' spec 5.5): the model's answer in every
+        /// case; of the references only the punctuation, and only when two annotators differ.
+        case older
     }
 
     /// When texts are normalised.
@@ -89,7 +102,13 @@ public struct VQAAccuracy: AnswerMetric {
     public init(normalisation: Normalisation = .official) { self.normalisation = normalisation }
 
     /// In reports.
-    public var name: String { normalisation == .official ? "vqa-accuracy" : "vqa-accuracy-always-normalised" }
+    public var name: String {
+        switch normalisation {
+        case .official: "vqa-accuracy"
+        case .always: "vqa-accuracy-always-normalised"
+        case .older: "vqa-accuracy-older"
+        }
+    }
 
     /// The accuracy of each answer; 0 where a sample has no annotators.
     public func scores(of answers: [String], for samples: [Sample]) -> [Double] {
@@ -97,29 +116,28 @@ public struct VQAAccuracy: AnswerMetric {
     }
 
     private func score(_ answer: String, against annotators: [String]) -> Double {
-        guard !annotators.isEmpty else { return 0 }
-        let references = annotators.map(Self.stripped)
-        let differ = references.contains { !Self.same($0, references[0]) }
-        let normalise = differ || normalisation == .always
-        let answer = normalise ? normalisedAnswer(Self.stripped(answer)) : Self.stripped(answer)
-        let matches = references.count { Self.same(normalise ? normalisedAnswer($0) : $0, answer) }
-        // An annotator who gave this answer has one match fewer among the others.
-        let thirds = matches * min(3, matches - 1) + (annotators.count - matches) * min(3, matches)
-        return Double(thirds) / Double(3 * annotators.count)
+        guard let first = annotators.first else { return 0 }
+        if normalisation == .older { return olderScore(answer, against: annotators) }
+        let answer = AnswerNormaliser.stripped(answer)
+        let agreed = AnswerNormaliser.stripped(first)
+        let differ = annotators.contains { !sameBytes(AnswerNormaliser.stripped($0), agreed) }
+        guard differ || normalisation == .always else {
+            return leaveOneOutAccuracy(
+                matches: sameBytes(agreed, answer) ? annotators.count : 0, annotators: annotators.count)
+        }
+        let normalised = normalisedAnswer(answer)
+        let matches = annotators.count {
+            sameBytes(normalisedAnswer(AnswerNormaliser.stripped($0)), normalised)
+        }
+        return leaveOneOutAccuracy(matches: matches, annotators: annotators.count)
     }
 
-    /// Equal byte by byte: Swift calls differently composed accents equal, the official program does not.
-    private static func same(_ a: String, _ b: String) -> Bool { a == b && a.utf8.elementsEqual(b.utf8) }
-
-    /// Line breaks and tabs become spaces, white space at the ends goes.
-    private static func stripped(_ text: String) -> String {
-        // Answers are short words: most have no white space at all.
-        if text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) { return text }
-        var scalars = Substring(text).unicodeScalars
-        while let first = scalars.first, AnswerNormaliser.isSpace(first) { scalars.removeFirst() }
-        while let last = scalars.last, AnswerNormaliser.isSpace(last) { scalars.removeLast() }
-        var spaced = String.UnicodeScalarView()
-        for scalar in scalars { spaced.append(scalar == "\n" || scalar == "\t" ? " " : scalar) }
-        return String(spaced)
+    private func olderScore(_ answer: String, against annotators: [String]) -> Double {
+        let answer = normalisedAnswer(AnswerNormaliser.stripped(answer))
+        let differ = annotators.contains { !sameBytes($0, annotators[0]) }
+        let matches = annotators.count {
+            sameBytes(differ ? AnswerNormaliser.withoutPunctuation($0) : $0, answer)
+        }
+        return leaveOneOutAccuracy(matches: matches, annotators: annotators.count)
     }
 }

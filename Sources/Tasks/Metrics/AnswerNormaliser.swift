@@ -8,7 +8,7 @@
 /// Examples: `The 1,000 dogs.` → `1000 dogs`, `U.S.A.` → `usa`, `two cats` → `2 cats`, `dont` → `don't`.
 public func normalisedAnswer(_ text: String) -> String {
     // Nine answers in ten are one word of small letters or digits.
-    if text.utf8.allSatisfy(AnswerNormaliser.isPlain) { return AnswerNormaliser.replacement(of: text) }
+    if text.allBytes(AnswerNormaliser.isPlain) { return AnswerNormaliser.replacement(of: text) }
     return AnswerNormaliser.withoutArticles(AnswerNormaliser.withoutPunctuation(text))
 }
 
@@ -111,9 +111,14 @@ public enum AnswerNormaliser {
     /// The word step: lower case; number words to ten become digits; `a`, `an` and `the` vanish; apostrophes
     /// come back into contractions; words are joined by single spaces.
     public static func withoutArticles(_ text: String) -> String {
+        withoutArticles(text, replacing: replacement)
+    }
+
+    /// The word step with another table of replacements.
+    static func withoutArticles(_ text: String, replacing replacement: (String) -> String) -> String {
         var result = ""
         func add(_ word: String) {
-            let word = replacement(of: word)
+            let word = replacement(word)
             if word.isEmpty { return }
             if !result.isEmpty { result += " " }
             result += word
@@ -134,7 +139,22 @@ public enum AnswerNormaliser {
     }
 
     /// What takes the place of a word in lower case; nothing for an article.
-    static func replacement(of word: String) -> String { replacements[word] ?? word }
+    static func replacement(of word: String) -> String {
+        guard let first = word.utf8.first, mayBeReplaced[shape(first, word.utf8.count)] else { return word }
+        return replacements[word] ?? word
+    }
+
+    /// First letter and length of a word as one number: most words have a pair that no key has.
+    private static func shape(_ first: UInt8, _ count: Int) -> Int { Int(first) << 5 | min(count, 31) }
+
+    /// By ``shape(_:_:)``, whether some key has it.
+    private static let mayBeReplaced: [Bool] = {
+        var table = [Bool](repeating: false, count: 256 << 5)
+        for key in replacements.keys {
+            if let first = key.utf8.first { table[shape(first, key.utf8.count)] = true }
+        }
+        return table
+    }()
 
     /// White space as Python's `split` and `strip` see it: Unicode's, and four separators of ASCII.
     static func isSpace(_ scalar: Unicode.Scalar) -> Bool {
@@ -143,6 +163,18 @@ public enum AnswerNormaliser {
         case ..<0x80: false
         default: scalar.properties.isWhitespace
         }
+    }
+
+    /// Line breaks and tabs become spaces, white space at the ends goes.
+    static func stripped(_ text: String) -> String {
+        // Answers are short words: most have no white space at all.
+        if text.allBytes({ $0 > 0x20 && $0 < 0x7F }) { return text }
+        var scalars = Substring(text).unicodeScalars
+        while let first = scalars.first, isSpace(first) { scalars.removeFirst() }
+        while let last = scalars.last, isSpace(last) { scalars.removeLast() }
+        var spaced = String.UnicodeScalarView()
+        for scalar in scalars { spaced.append(scalar == "\n" || scalar == "\t" ? " " : scalar) }
+        return String(spaced)
     }
 
     // MARK: Words that are replaced

@@ -55,6 +55,12 @@ public struct Bootstrap: Sendable, Equatable {
     func intervals(
         of rows: [[Double]], _ values: ([Double]) -> [Double]
     ) -> [(low: Double, high: Double)] {
+        let figures = resampled(rows, values)
+        return (figures.first ?? []).indices.map { column in interval(of: figures.map { $0[column] }) }
+    }
+
+    /// The functions' values on each resampled data set.
+    func resampled(_ rows: [[Double]], _ values: ([Double]) -> [Double]) -> [[Double]] {
         guard let width = rows.first?.count, rows.count <= UInt32.max else { return [] }
         var figures: [[Double]] = []
         for number in 0..<resamples {
@@ -64,10 +70,11 @@ public struct Bootstrap: Sendable, Equatable {
             }
             figures.append(values(sums))
         }
-        return (figures.first ?? []).indices.map { column in interval(of: figures.map { $0[column] }) }
+        return figures
     }
 
-    private func interval(of values: [Double]) -> (low: Double, high: Double) {
+    /// The percentile interval of the values on resampled data sets; there must be one.
+    func interval(of values: [Double]) -> (low: Double, high: Double) {
         let sorted = values.sorted()
         let tail = (1 - level) / 2
         return (quantile(tail, of: sorted), quantile(1 - tail, of: sorted))

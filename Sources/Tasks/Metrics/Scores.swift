@@ -18,10 +18,10 @@ public struct Scores: Sendable, Equatable {
         public let name: String
         /// The figure with six decimals; shares in per cent.
         public let value: Double
-        /// The lower end of its interval.
-        public let low: Double
+        /// The lower end of its interval; nil for a figure that the bootstrap cannot draw.
+        public let low: Double?
         /// The upper end.
-        public let high: Double
+        public let high: Double?
     }
 
     /// The short name of the task.
@@ -32,7 +32,7 @@ public struct Scores: Sendable, Equatable {
     public let metric: String
     /// The mean score in per cent, with two decimals as the official program prints it.
     public let overall: Double
-    /// The number of questions, those without a prediction included.
+    /// The number of questions that the measure counts, those without a prediction included.
     public let count: Int
     /// Questions without a prediction; they score 0.
     public let missing: Int
@@ -50,7 +50,8 @@ public struct Scores: Sendable, Equatable {
     public let unexpected: [QuestionID]
     /// The breakdowns, in the order of the task.
     public let groups: [Group]
-    /// The score of each question from 0 to 1, in the order of the data; for paired comparisons of two runs.
+    /// The score of each question, in the order of the data; for paired comparisons of two runs. Questions that the measure
+    /// leaves out have one too.
     public let perQuestion: [Double]
 
     /// `{"task", "split", "metric", "overall", "n", "ci95", "per_answer_type", "per_question_type",
@@ -68,7 +69,11 @@ public struct Scores: Sendable, Equatable {
             members.append(
                 JSON.Member(
                     "figures_ci95",
-                    .object(figures.map { JSON.Member($0.name, [.number($0.low), .number($0.high)]) })))
+                    .object(
+                        figures.compactMap { figure in
+                            guard let low = figure.low, let high = figure.high else { return nil }
+                            return JSON.Member(figure.name, [.number(low), .number(high)])
+                        })))
         }
         for group in groups {
             members.append(JSON.Member(group.name, Self.sorted(group.percentages) { .number($0) }))
@@ -116,13 +121,13 @@ public struct ScoreOptions: Sendable {
 
 /// Sums of scores in whole units, so that no sum depends on the order of its terms. The unit divides the
 /// scores of up to 16 annotators (thirds of a mean over them) without remainder.
-private let unitsPerPoint = 2_162_160
+let scoreUnitsPerPoint = 2_162_160
 
 /// `100 * sum / count` to two decimals, rounded as Python's `round` does: the binary number that the division
 /// gives is rounded correctly, an exact tie to even.
 func percentage(sum: Int, count: Int) -> Double {
     guard count > 0 else { return 0 }
-    return roundedToHundredths(100 * Double(sum) / Double(unitsPerPoint) / Double(count))
+    return roundedToHundredths(100 * Double(sum) / Double(scoreUnitsPerPoint) / Double(count))
 }
 
 func roundedToHundredths(_ value: Double) -> Double {
@@ -153,32 +158,66 @@ public func score(
             "cannot score", at: "question \(unanswered.id)", because: "it has no answer to compare with",
             remedy: "give the annotations, or send the submission file to the data set's server")
     }
-    let matched = try match(predictions, to: data.samples, allowsMissing: options.allowsMissing)
     let metric = task.metric(for: data)
-    let answers = matched.map { $0 ?? "" }
-    let scores = try metric.scores(of: answers, for: data.samples)
-    guard scores.count == matched.count, scores.allSatisfy(\.isFinite) else {
+    let judged = try judge(
+        task.joined(predictions, to: data), on: data.samples, by: metric, allowsMissing: options.allowsMissing
+    )
+    let samples = judged.counted.map { data.samples[$0] }
+    let units = judged.counted.map { Int((judged.scores[$0] * Double(scoreUnitsPerPoint)).rounded()) }
+    guard !units.isEmpty else {
         throw VQAError(
-            "cannot score", because: "\(metric.name) gave no score for some answer", kind: .failure)
+            "cannot score", at: data.task, because: "\(metric.name) leaves out all of the questions")
     }
-    let perQuestion = zip(scores, matched).map { $1 == nil ? 0 : min(max(0, $0), metric.maximum) }
-    let units = perQuestion.map { Int(($0 * Double(unitsPerPoint)).rounded()) }
-
-    let clusters = clusters(of: units, samples: data.samples)
+    let clusters = clusters(of: units, samples: samples)
     let interval = options.bootstrap.interval(of: clusters)
-    func percent(_ mean: Double) -> Double { roundedToHundredths(100 * mean / Double(unitsPerPoint)) }
+    func percent(_ mean: Double) -> Double { roundedToHundredths(100 * mean / Double(scoreUnitsPerPoint)) }
     return Scores(
         task: data.task, split: data.split, metric: metric.name,
         overall: percentage(sum: units.reduce(0, +), count: units.count), count: units.count,
-        missing: matched.count { $0 == nil }, low: percent(interval.low), high: percent(interval.high),
-        bootstrap: options.bootstrap, clusters: clusters.count,
-        figures: try metric.figures(of: answers, for: data.samples).map {
-            try figures($0, of: data.samples, options.bootstrap)
+        missing: judged.counted.count { judged.answers[$0] == nil }, low: percent(interval.low),
+        high: percent(interval.high), bootstrap: options.bootstrap, clusters: clusters.count,
+        figures: try judged.figures.map {
+            try figures($0, of: judged.seen.map { data.samples[$0] }, options.bootstrap)
         } ?? [],
-        unexpected: zip(data.samples, matched).compactMap { sample, answer in
+        unexpected: zip(data.samples, judged.answers).compactMap { sample, answer in
             answer.flatMap { metric.isExpected($0, for: sample) ? nil : sample.id }
         },
-        groups: task.groupings.map { group(units, of: data.samples, by: $0) }, perQuestion: perQuestion)
+        groups: task.groupings.map { group(units, of: samples, by: $0) }, perQuestion: judged.scores)
+}
+
+/// What a measure says of every question.
+struct Judgement {
+    /// By sample, nil where there is none.
+    var answers: [String?]
+    /// By sample; 0 where there is no answer.
+    var scores: [Double]
+    /// The positions of the samples that make the mean.
+    var counted: [Int]
+    /// The positions of the samples that the measure saw, in the order of the rows of `figures`.
+    var seen: [Int]
+    var figures: Figures?
+}
+
+/// Matches the predictions to the samples and lets the measure judge them.
+func judge(
+    _ predictions: [Prediction], on samples: [Sample], by metric: any AnswerMetric, allowsMissing: Bool
+) throws -> Judgement {
+    let counts = samples.map(metric.counts)
+    let answers = try match(predictions, to: samples, counted: counts, allowsMissing: allowsMissing)
+    let seen = samples.indices.filter { counts[$0] || answers[$0] != nil }
+    let (given, asked) = (seen.map { answers[$0] ?? "" }, seen.map { samples[$0] })
+    let found = try metric.scores(of: given, for: asked)
+    guard found.count == seen.count, found.allSatisfy(\.isFinite) else {
+        throw VQAError(
+            "cannot score", because: "\(metric.name) gave no score for some answer", kind: .failure)
+    }
+    var scores = [Double](repeating: 0, count: samples.count)
+    for (position, score) in zip(seen, found) where answers[position] != nil {
+        scores[position] = min(max(0, score), metric.maximum)
+    }
+    return Judgement(
+        answers: answers, scores: scores, counted: samples.indices.filter { counts[$0] }, seen: seen,
+        figures: try metric.figures(of: given, for: asked))
 }
 
 /// Scores a prediction file against files of questions and annotations; `annotations` is nil when the answers
@@ -189,12 +228,12 @@ public func score(
 ) throws -> Scores {
     let task = try TaskRegistry.named(name)
     let data = try task.load(TaskFiles(questions: questions, annotations: annotations), split: split)
-    return try score(readPredictions(predictions), on: data, task: task, options: options)
+    return try score(readPredictions(predictions, for: task), on: data, task: task, options: options)
 }
 
 /// The answer to each sample, nil where there is none.
 private func match(
-    _ predictions: [Prediction], to samples: [Sample], allowsMissing: Bool
+    _ predictions: [Prediction], to samples: [Sample], counted: [Bool], allowsMissing: Bool
 ) throws -> [String?] {
     var index: [QuestionID: Int] = [:]
     index.reserveCapacity(samples.count)
@@ -229,7 +268,7 @@ private func match(
                 + "\(first.id)",
             remedy: "keep one prediction for each question")
     }
-    let missing = samples.indices.filter { answers[$0] == nil }
+    let missing = samples.indices.filter { counted[$0] && answers[$0] == nil }
     if let first = missing.first, !allowsMissing {
         throw VQAError(
             "cannot score the predictions",
@@ -285,11 +324,15 @@ private func figures(
         }
     }
     let intervals = bootstrap.intervals(of: clusters, figures.values)
-    return zip(zip(figures.names, figures.values(sums)), intervals).map { figure, interval in
+    let drawn = zip(zip(figures.names, figures.values(sums)), intervals).map { figure, interval in
         Scores.Figure(
             name: figure.0, value: roundedToMillionths(figure.1), low: roundedToMillionths(interval.low),
             high: roundedToMillionths(interval.high))
     }
+    return drawn
+        + figures.fixed.map {
+            Scores.Figure(name: $0.name, value: roundedToMillionths($0.value), low: nil, high: nil)
+        }
 }
 
 private func roundedToMillionths(_ value: Double) -> Double { (value * 1e6).rounded() / 1e6 }
