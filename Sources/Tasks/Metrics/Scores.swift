@@ -46,6 +46,8 @@ public struct Scores: Sendable, Equatable {
     public let clusters: Int
     /// What is reported beside the mean score, in the order of the measure.
     public let figures: [Figure]
+    /// Why a figure is missing, one line each.
+    public let remarks: [String]
     /// Questions whose answer has not the form that the measure expects, in the order of the data.
     public let unexpected: [QuestionID]
     /// The breakdowns, in the order of the task.
@@ -54,7 +56,7 @@ public struct Scores: Sendable, Equatable {
     public let perQuestion: [Double]
 
     /// `{"task", "split", "metric", "overall", "n", "ci95", "per_answer_type", "per_question_type",
-    /// "missing", "counts", "bootstrap"}`, and where there are any `figures` with `figures_ci95`, and `unexpected` with
+    /// "missing", "counts", "bootstrap"}`, and where there are any `figures` with `figures_ci95`, `remarks`, and `unexpected` with
     /// the number and the first ids of answers that have not the expected form. Labels are in the order of their text.
     public var json: JSON {
         var members = [
@@ -70,6 +72,7 @@ public struct Scores: Sendable, Equatable {
                     "figures_ci95",
                     .object(figures.map { JSON.Member($0.name, [.number($0.low), .number($0.high)]) })))
         }
+        if !remarks.isEmpty { members.append(JSON.Member("remarks", .array(remarks.map { .string($0) }))) }
         for group in groups {
             members.append(JSON.Member(group.name, Self.sorted(group.percentages) { .number($0) }))
         }
@@ -164,6 +167,7 @@ public func score(
     let perQuestion = zip(scores, matched).map { $1 == nil ? 0 : min(max(0, $0), metric.maximum) }
     let units = perQuestion.map { Int(($0 * Double(unitsPerPoint)).rounded()) }
 
+    let figuresOfSet = try metric.figures(of: answers, for: data.samples)
     let clusters = clusters(of: units, samples: data.samples)
     let interval = options.bootstrap.interval(of: clusters)
     func percent(_ mean: Double) -> Double { roundedToHundredths(100 * mean / Double(unitsPerPoint)) }
@@ -172,9 +176,8 @@ public func score(
         overall: percentage(sum: units.reduce(0, +), count: units.count), count: units.count,
         missing: matched.count { $0 == nil }, low: percent(interval.low), high: percent(interval.high),
         bootstrap: options.bootstrap, clusters: clusters.count,
-        figures: try metric.figures(of: answers, for: data.samples).map {
-            try figures($0, of: data.samples, options.bootstrap)
-        } ?? [],
+        figures: try figuresOfSet.map { try figures($0, of: data.samples, options.bootstrap) } ?? [],
+        remarks: figuresOfSet?.remarks ?? [],
         unexpected: zip(data.samples, matched).compactMap { sample, answer in
             answer.flatMap { metric.isExpected($0, for: sample) ? nil : sample.id }
         },

@@ -174,7 +174,7 @@ enum TreebankRules {
     ])
     private static let address = Pattern.either([
         .all([
-            .words("http:// https://"), .some(not(" \t\n\u{C}\r\"<>|()")),
+            .words("http:// https://"), .some(not(" \t\n\u{C}\r\"<>|(){}")),
             not(" \t\n\u{C}\r\"<>|.!?(){},-"),
         ]),
         .all([
@@ -353,11 +353,8 @@ enum TreebankRules {
                 .some(.one(blank)),
                 .either(
                     sentenceStarts.split(separator: " ").map { word in
-                        .all(
-                            word.enumerated().map {
-                                $0.offset == 0 ? set($0.element.uppercased()) : .word(String($0.element))
-                            })
-                    }), .one(space),
+                        .all([set(word.prefix(1).uppercased()), .word(String(word.dropFirst()))])
+                    } + [markup]), .one(space),
             ])),
         Rule(.word, .all([numbered, set(".")]), before: .all([.maybe(.one(space)), .one(.digit)])),
         Rule(.word, .all([abbreviations, set(".")]), before: .times(2, 2, not(""))),
