@@ -42,10 +42,12 @@ public struct Prediction: Sendable, Equatable {
         )
     }
 
-    /// Reads an object with `question_id` and `answer`.
+    /// Reads an object with `question_id` and `answer`, or with `image_id` and `caption` as caption results have them.
     fileprivate init(reading cursor: inout JSONCursor) throws {
         var id: QuestionID?
+        var imageID: QuestionID?
         var answer: String?
+        var caption: String?
         var question: String?
         var image: String?
         func once(_ known: Bool, _ key: String) throws {
@@ -61,10 +63,23 @@ public struct Prediction: Sendable, Equatable {
             case "answer":
                 try once(answer != nil, key)
                 answer = try readString(&cursor, "the answer")
+            case "image_id":
+                let start = cursor
+                imageID = try? QuestionID(reading: &cursor)
+                if imageID == nil {
+                    cursor = start
+                    try cursor.skipValue()
+                }
+            case "caption" where try cursor.peek() == .string: caption = try cursor.string()
             case "question": question = try cursor.peek() == .string ? cursor.string() : nil
             case "image": image = try cursor.peek() == .string ? cursor.string() : nil
             default: try cursor.skipValue()
             }
+        }
+        // A result list of captions has neither `question_id` nor `answer`; other files may have an `image_id` too.
+        if id == nil, answer == nil {
+            id = imageID
+            answer = caption
         }
         guard let id else { throw cursor.failure("the prediction has no question_id") }
         guard let answer else { throw cursor.failure("the prediction for the question \(id) has no answer") }
@@ -80,7 +95,8 @@ public struct Prediction: Sendable, Equatable {
     }
 }
 
-/// Reads predictions: the result list of the VQA challenge `[{"question_id": 1, "answer": "yes"}, …]`, or
+/// Reads predictions: the result list of the VQA challenge `[{"question_id": 1, "answer": "yes"}, …]`, that of the COCO
+/// caption challenge `[{"image_id": 1, "caption": "a dog"}, …]`, or
 /// JSON lines with the same keys as ``PredictionWriter`` makes. Other keys are ignored. The first fault is
 /// thrown with file and record, line or byte.
 public func readPredictions(_ path: String) throws -> [Prediction] {
@@ -97,7 +113,10 @@ public func readPredictions(_ path: String) throws -> [Prediction] {
 
 /// Writes the result list of the VQA challenge, one record for each sample of `data` and in that order. Every
 /// sample needs exactly one prediction.
-func writeResultList(_ predictions: [Prediction], for data: TaskData, to path: String) throws {
+func writeResultList(
+    _ predictions: [Prediction], for data: TaskData, to path: String,
+    keys: (id: String, answer: String) = ("question_id", "answer")
+) throws {
     var answers: [QuestionID: String] = [:]
     for prediction in predictions where answers.updateValue(prediction.answer, forKey: prediction.id) != nil {
         throw VQAError(
@@ -111,7 +130,9 @@ func writeResultList(_ predictions: [Prediction], for data: TaskData, to path: S
                 "cannot write the submission", at: "question \(sample.id)", because: "it has no prediction",
                 remedy: "run the evaluation to its end first")
         }
-        let record: JSON = ["question_id": sample.id.json, "answer": .string(answer)]
+        let record = JSON.object([
+            JSON.Member(keys.id, sample.id.json), JSON.Member(keys.answer, .string(answer)),
+        ])
         text += (index == 0 ? "\n" : ",\n") + record.text()
         if text.utf8.count > 1 << 16 {
             try file.write(text)

@@ -168,6 +168,13 @@ public enum TaskRegistry {
         EasyVQA(),
         VQAv2(),
         Table(),
+        COCOCaptions(),
+        COCOKarpathy(),
+        Flickr30k(),
+        Nocaps(),
+        ConceptualCaptions(),
+        LLaVAConversations(),
+        ViLTTables(),
     ]
 
     /// The family with this short name or alias, in any case of letters; an unknown name is an error with the
