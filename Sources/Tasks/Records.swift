@@ -78,7 +78,9 @@ func readRecords<Record>(
                     released = cursor.offset
                 }
                 return try parse(&cursor)
-            } use: { try use($0, $1, &$2) }
+            } use: {
+                try use($0, $1, &$2)
+            }
             try cursor.end()
         } else {
             try readLines(bytes, of: path, log: &log, parse: parse, use: use)

@@ -24,7 +24,9 @@ final class ArrowColumn {
     }
 
     private func check(_ index: Int) throws {
-        guard index >= 0, index < count else { throw ArrowTable.failure("a column is shorter than the table") }
+        guard index >= 0, index < count else {
+            throw ArrowTable.failure("a column is shorter than the table")
+        }
     }
 
     /// True when there is no value.
@@ -44,7 +46,8 @@ final class ArrowColumn {
                 guard let offset = Int(exactly: Int64(littleEndian: value)) else { throw FlatTable.damaged }
                 return offset
             }
-            return Int(Int32(littleEndian: offsets.loadUnaligned(fromByteOffset: 4 * position, as: Int32.self)))
+            return Int(
+                Int32(littleEndian: offsets.loadUnaligned(fromByteOffset: 4 * position, as: Int32.self)))
         }
         let start = try offset(index)
         let end = try offset(index + 1)
@@ -94,11 +97,13 @@ final class ArrowColumn {
         switch bits {
         case 64:
             return Double(
-                bitPattern: UInt64(littleEndian: data.loadUnaligned(fromByteOffset: 8 * index, as: UInt64.self)))
+                bitPattern: UInt64(
+                    littleEndian: data.loadUnaligned(fromByteOffset: 8 * index, as: UInt64.self)))
         case 32:
             return Double(
                 Float(
-                    bitPattern: UInt32(littleEndian: data.loadUnaligned(fromByteOffset: 4 * index, as: UInt32.self))))
+                    bitPattern: UInt32(
+                        littleEndian: data.loadUnaligned(fromByteOffset: 4 * index, as: UInt32.self))))
         default: throw unexpected("numbers of 32 or 64 bits")
         }
     }
@@ -148,7 +153,8 @@ struct ColumnBuilder {
         guard nextBuffer < buffers.count else { throw FlatTable.damaged }
         let entry = buffers[nextBuffer]
         nextBuffer += 1
-        guard let offset = Int(exactly: entry[0]), let length = Int(exactly: entry[1]), offset >= 0, length >= 0,
+        guard let offset = Int(exactly: entry[0]), let length = Int(exactly: entry[1]), offset >= 0,
+            length >= 0,
             offset <= body.count, length <= body.count - offset
         else {
             throw ArrowTable.failure("a buffer reaches beyond its record batch")
@@ -168,7 +174,9 @@ struct ColumnBuilder {
 
     /// The next column, which holds `type`.
     mutating func column(_ type: ArrowType) throws -> ArrowColumn {
-        guard nextNode < nodes.count, let count = Int(exactly: nodes[nextNode][0]), count >= 0, count < Int.max else {
+        guard nextNode < nodes.count, let count = Int(exactly: nodes[nextNode][0]), count >= 0,
+            count < Int.max
+        else {
             throw FlatTable.damaged
         }
         let hasNulls = nodes[nextNode][1] != 0
@@ -183,7 +191,8 @@ struct ColumnBuilder {
             return ArrowColumn(type, count, validity: validity, offsets: none, data: data, child: nil)
         case .binary(_, let wide):
             let offsets = try offsets(count, wide: wide)
-            return ArrowColumn(type, count, validity: validity, offsets: offsets, data: try buffer(), child: nil)
+            return ArrowColumn(
+                type, count, validity: validity, offsets: offsets, data: try buffer(), child: nil)
         case .list(let field, let wide):
             let offsets = try offsets(count, wide: wide)
             let child = try column(field.type)

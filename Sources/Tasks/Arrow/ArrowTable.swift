@@ -65,20 +65,27 @@ final class ArrowTable {
         guard bytes.count >= 18, bytes.suffix(6).elementsEqual(mark) else {
             throw failure("the file is cut off: it has no end mark")
         }
-        let size = Int(Int32(littleEndian: bytes.loadUnaligned(fromByteOffset: bytes.count - 10, as: Int32.self)))
+        let size = Int(
+            Int32(littleEndian: bytes.loadUnaligned(fromByteOffset: bytes.count - 10, as: Int32.self)))
         guard size > 0, size <= bytes.count - 18 else { throw FlatTable.damaged }
         let start = bytes.count - 10 - size
         let footer = try FlatTable(root: UnsafeRawBufferPointer(rebasing: bytes[start..<(start + size)]))
         guard let schema = try footer.table(1) else { throw FlatTable.damaged }
         let batches = try footer.structures(3, words: 3).map { block in
-            guard let offset = Int(exactly: block[0]), offset >= 0, offset < bytes.count else { throw FlatTable.damaged }
-            guard let message = try message(bytes, at: offset), message.kind == 3 else { throw FlatTable.damaged }
+            guard let offset = Int(exactly: block[0]), offset >= 0, offset < bytes.count else {
+                throw FlatTable.damaged
+            }
+            guard let message = try message(bytes, at: offset), message.kind == 3 else {
+                throw FlatTable.damaged
+            }
             return message.batch
         }
         return (try Self.fields(of: schema, depth: 0), batches)
     }
 
-    private static func openStream(_ bytes: UnsafeRawBufferPointer, from start: Int) throws -> ([ArrowField], [Batch]) {
+    private static func openStream(_ bytes: UnsafeRawBufferPointer, from start: Int) throws -> (
+        [ArrowField], [Batch]
+    ) {
         var position = start
         var fields: [ArrowField]?
         var batches: [Batch] = []
@@ -115,7 +122,9 @@ final class ArrowTable {
             start += 4
         }
         if size == 0 { return nil }
-        guard Int(size) <= bytes.count - start else { throw failure("it is no Arrow table, or it is cut off") }
+        guard Int(size) <= bytes.count - start else {
+            throw failure("it is no Arrow table, or it is cut off")
+        }
         let metadata = start..<(start + Int(size))
         let table = try FlatTable(root: UnsafeRawBufferPointer(rebasing: bytes[metadata]))
         let length = try table.number(3, absent: Int64(0))
@@ -142,7 +151,9 @@ final class ArrowTable {
         return ArrowField(name: name, type: try type(kind, try table.table(3), children))
     }
 
-    private static func type(_ kind: UInt8, _ details: FlatTable?, _ children: [ArrowField]) throws -> ArrowType {
+    private static func type(_ kind: UInt8, _ details: FlatTable?, _ children: [ArrowField]) throws
+        -> ArrowType
+    {
         switch kind {
         case 1: return .null
         case 2:

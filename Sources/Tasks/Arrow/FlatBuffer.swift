@@ -21,7 +21,9 @@ struct FlatTable {
         guard vtableSize >= 4, vtable + vtableSize <= bytes.count else { throw Self.damaged }
     }
 
-    static var damaged: VQAError { VQAError("cannot read the Arrow table", because: "its metadata are damaged") }
+    static var damaged: VQAError {
+        VQAError("cannot read the Arrow table", because: "its metadata are damaged")
+    }
 
     private static func read<Number: FixedWidthInteger>(
         _ type: Number.Type, _ bytes: UnsafeRawBufferPointer, at position: Int

@@ -33,7 +33,9 @@ enum CaptionRecords {
     /// Reads one sample an image in the order of `images`.
     ///
     /// - Parameter folder: the image folder; nil reads without images.
-    static func readCOCO(_ file: String, images folder: String?, into data: inout TaskData, log: inout ProblemLog) throws {
+    static func readCOCO(
+        _ file: String, images folder: String?, into data: inout TaskData, log: inout ProblemLog
+    ) throws {
         var captions: [QuestionID: [String]] = [:]
         var firstRecord: [QuestionID: Int] = [:]
         var hasImages = false
@@ -54,7 +56,8 @@ enum CaptionRecords {
                         if annotation.caption.allSatisfy(\.isWhitespace) {
                             let place = "\(file), record \(record)"
                             return try log.report(
-                                .emptyAnswer, at: place, "the caption of the image \(annotation.image) is empty")
+                                .emptyAnswer, at: place,
+                                "the caption of the image \(annotation.image) is empty")
                         }
                         captions[annotation.image, default: []].append(annotation.caption)
                         if firstRecord[annotation.image] == nil { firstRecord[annotation.image] = record }
@@ -110,7 +113,8 @@ enum CaptionRecords {
         }
         for (image, record) in firstRecord.sorted(by: { $0.value < $1.value }) where !seen.contains(image) {
             try log.report(
-                .annotationWithoutQuestion, at: "\(file), record \(record)", "there is no image with the id \(image)")
+                .annotationWithoutQuestion, at: "\(file), record \(record)",
+                "there is no image with the id \(image)")
         }
         data.samples = kept
     }
@@ -133,7 +137,8 @@ enum CaptionRecords {
         return Image(id: id, file: file, domain: domain)
     }
 
-    private static func annotation(_ cursor: inout JSONCursor) throws -> (image: QuestionID, caption: String) {
+    private static func annotation(_ cursor: inout JSONCursor) throws -> (image: QuestionID, caption: String)
+    {
         var image: QuestionID?
         var caption: String?
         try cursor.beginObject()

@@ -16,7 +16,8 @@ public struct ConceptualCaptions: CaptionTask {
     public let about = TaskDescription(
         name: "conceptual-captions", aliases: ["cc3m", "gcc", "conceptual_captions"],
         summary: "Conceptual Captions: pictures of the web with one caption each",
-        needs: "Train_GCC-training.tsv or Validation_GCC-1.1.0-Validation.tsv, image folder training/ or validation/",
+        needs:
+            "Train_GCC-training.tsv or Validation_GCC-1.1.0-Validation.tsv, image folder training/ or validation/",
         splits: ["train", "val"])
 
     /// The official names.
@@ -24,7 +25,8 @@ public struct ConceptualCaptions: CaptionTask {
         guard splits.contains(split) else { throw unknownSplit(split) }
         let isTraining = split == "train"
         return TaskFiles(
-            questions: "\(root)/\(isTraining ? "Train_GCC-training.tsv" : "Validation_GCC-1.1.0-Validation.tsv")",
+            questions:
+                "\(root)/\(isTraining ? "Train_GCC-training.tsv" : "Validation_GCC-1.1.0-Validation.tsv")",
             images: "\(root)/\(isTraining ? "training" : "validation")")
     }
 
@@ -35,7 +37,8 @@ public struct ConceptualCaptions: CaptionTask {
         func name(row: Int, address: Substring) -> String {
             switch self {
             case .checksum: "\(row)_\(crc32(address.utf8))"
-            case .shards: "\(padded(row / 10_000, 5))/\(padded(row / 10_000, 5))\(padded(row % 10_000, 4)).jpg"
+            case .shards:
+                "\(padded(row / 10_000, 5))/\(padded(row / 10_000, 5))\(padded(row % 10_000, 4)).jpg"
             case .row: "\(row).jpg"
             }
         }
@@ -76,13 +79,16 @@ public struct ConceptualCaptions: CaptionTask {
                 }
                 var image: [String] = []
                 if let folder = files.images {
-                    guard let found = picture(lines - 1, parts[1].trimmed, in: folder, &naming) else { continue }
+                    guard let found = picture(lines - 1, parts[1].trimmed, in: folder, &naming) else {
+                        continue
+                    }
                     image = [found]
                 }
                 data.samples.append(
                     Sample(
                         id: QuestionID(lines - 1), imageID: String(lines - 1), images: image,
-                        question: CaptionRecords.instruction, answers: [caption], answer: caption, record: lines))
+                        question: CaptionRecords.instruction, answers: [caption], answer: caption,
+                        record: lines))
             }
         }
         if data.samples.count < lines, let folder = files.images {
@@ -91,13 +97,16 @@ public struct ConceptualCaptions: CaptionTask {
                 return data
             }
             data.notes.append(
-                "\(lines - data.samples.count) of \(lines) lines have no picture in \(folder) and are left out")
+                "\(lines - data.samples.count) of \(lines) lines have no picture in \(folder) and are left out"
+            )
         }
         return data
     }
 
     /// The path of a line's picture, when it is there.
-    private func picture(_ row: Int, _ address: Substring, in folder: String, _ naming: inout Naming?) -> String? {
+    private func picture(_ row: Int, _ address: Substring, in folder: String, _ naming: inout Naming?)
+        -> String?
+    {
         for candidate in naming.map({ [$0] }) ?? Naming.allCases {
             let path = "\(folder)/\(candidate.name(row: row, address: address))"
             if fileExists(path) {

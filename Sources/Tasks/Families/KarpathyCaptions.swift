@@ -11,7 +11,8 @@ public struct COCOKarpathy: CaptionTask {
     /// Name, files and splits.
     public let about = TaskDescription(
         name: "coco-karpathy", aliases: ["karpathy", "coco-captions-karpathy"],
-        summary: "COCO captions in Karpathy's splits", needs: "dataset_coco.json, image folders train2014/ and val2014/",
+        summary: "COCO captions in Karpathy's splits",
+        needs: "dataset_coco.json, image folders train2014/ and val2014/",
         splits: ["train", "restval", "train+restval", "val", "test"])
 
     /// The file for all splits.
@@ -71,7 +72,8 @@ public struct Flickr30k: CaptionTask {
         data.recordWord = "line"
         var index: [String: Int] = [:]
         try withText(of: files.questions) { bytes in
-            for (number, line) in bytes.split(separator: 0x0A, omittingEmptySubsequences: false).enumerated() {
+            for (number, line) in bytes.split(separator: 0x0A, omittingEmptySubsequences: false).enumerated()
+            {
                 let place = "\(files.questions), line \(number + 1)"
                 guard let text = String(validating: line, as: UTF8.self) else {
                     try log.report(.badRecord, at: place, "it is not UTF-8")
@@ -80,7 +82,8 @@ public struct Flickr30k: CaptionTask {
                 if text.allSatisfy(\.isWhitespace) { continue }
                 let parts = text.split(separator: "\t", maxSplits: 1)
                 guard parts.count == 2, let hash = parts[0].lastIndex(of: "#") else {
-                    try log.report(.badRecord, at: place, "a line is an image, '#', a number, a tab and a caption")
+                    try log.report(
+                        .badRecord, at: place, "a line is an image, '#', a number, a tab and a caption")
                     continue
                 }
                 let image = String(parts[0][..<hash])
@@ -122,7 +125,9 @@ enum KarpathyFile {
     }
 
     /// Reads the images of `split`; nil reads all.
-    static func read(_ files: TaskFiles, task: String, split: String?, log: inout ProblemLog) throws -> TaskData {
+    static func read(_ files: TaskFiles, task: String, split: String?, log: inout ProblemLog) throws
+        -> TaskData
+    {
         var data = TaskData(task: task, split: split ?? "", samples: [])
         let wanted = split.map { Set($0.split(separator: "+").map(String.init)) }
         var seen: Set<QuestionID> = []
@@ -140,12 +145,14 @@ enum KarpathyFile {
                     let place = "\(files.questions), record \(record)"
                     if let wanted, !wanted.contains(image.split) { return }
                     if image.captions.isEmpty {
-                        return try log.report(.questionWithoutAnnotation, at: place, "the image has no caption")
+                        return try log.report(
+                            .questionWithoutAnnotation, at: place, "the image has no caption")
                     }
                     do {
                         let sample = try sample(image, record: record, images: files.images)
                         guard seen.insert(sample.id).inserted else {
-                            return try log.report(.duplicateID, at: place, "the image \(sample.id) is there twice")
+                            return try log.report(
+                                .duplicateID, at: place, "the image \(sample.id) is there twice")
                         }
                         data.samples.append(sample)
                     } catch {
@@ -156,14 +163,16 @@ enum KarpathyFile {
             try cursor.end()
         }
         guard found else {
-            throw VQAError("cannot read the captions", at: files.questions, because: "there is no key 'images'")
+            throw VQAError(
+                "cannot read the captions", at: files.questions, because: "there is no key 'images'")
         }
         return data
     }
 
     private static func sample(_ image: Image, record: Int, images: String?) throws -> Sample {
         let name = image.folder.map { "\($0)/\(image.file)" } ?? image.file
-        let id = image.id ?? QuestionID(image.file.hasSuffix(".jpg") ? String(image.file.dropLast(4)) : image.file)
+        let id =
+            image.id ?? QuestionID(image.file.hasSuffix(".jpg") ? String(image.file.dropLast(4)) : image.file)
         var sample = Sample(
             id: id, imageID: id.text, images: try images.map { [try path(name, inside: $0)] } ?? [],
             question: CaptionRecords.instruction, answers: image.captions, answer: image.captions.first,

@@ -99,7 +99,9 @@ public struct LLaVAConversations: VQATask {
                 default: try cursor.skipValue()
                 }
             }
-            guard turns.count >= 2 else { throw cursor.failure("the conversation has no question with an answer") }
+            guard turns.count >= 2 else {
+                throw cursor.failure("the conversation has no question with an answer")
+            }
         }
 
         private mutating func readTurn(_ cursor: inout JSONCursor) throws {
@@ -116,13 +118,17 @@ public struct LLaVAConversations: VQATask {
             guard let speaker, let text else { throw cursor.failure("a turn has no from or no value") }
             switch speaker {
             case "human", "user", "vuser":
-                guard turns.last?.speaker != .user else { throw cursor.failure("two questions follow each other") }
+                guard turns.last?.speaker != .user else {
+                    throw cursor.failure("two questions follow each other")
+                }
                 if speaker == "vuser" { selfAsked.append(turns.count) }
                 turns.append(Turn(.user, text))
             case "gpt", "assistant":
                 // LLaVA drops an answer that no question precedes.
                 if turns.isEmpty { return }
-                guard turns.last?.speaker == .user else { throw cursor.failure("two answers follow each other") }
+                guard turns.last?.speaker == .user else {
+                    throw cursor.failure("two answers follow each other")
+                }
                 turns.append(Turn(.assistant, text))
             default: throw cursor.failure("a turn is from '\(speaker.prefix(40))', neither human nor gpt")
             }
@@ -135,7 +141,9 @@ public struct LLaVAConversations: VQATask {
                 images: try folder.map { folder in try images.map { try path($0, inside: folder) } } ?? [],
                 question: turns[0].text.withoutImageMarks, answers: [answer], answer: answer, record: number)
             if turns.count > 2 || images.count > 1 { sample.turns = turns }
-            if !selfAsked.isEmpty { sample.labels["vuser"] = selfAsked.map(String.init).joined(separator: ",") }
+            if !selfAsked.isEmpty {
+                sample.labels["vuser"] = selfAsked.map(String.init).joined(separator: ",")
+            }
             return sample
         }
     }

@@ -12,7 +12,8 @@ public struct Nocaps: CaptionTask {
     /// Name, files and splits.
     public let about = TaskDescription(
         name: "nocaps", summary: "nocaps: captions of objects that COCO has not, by domain",
-        needs: "nocaps_val_4500_captions.json or nocaps_test_image_info.json, image folder validation/ or test/",
+        needs:
+            "nocaps_val_4500_captions.json or nocaps_test_image_info.json, image folder validation/ or test/",
         splits: ["val", "test"])
 
     /// The official names.

@@ -12,10 +12,12 @@ public struct ViLTTables: VQATask {
 
     /// Name, files and splits.
     public let about = TaskDescription(
-        name: "vilt-arrow", aliases: ["vilt", "dvp-arrow"], summary: "ViLT's and DVP's Arrow tables of VQA v2, GQA and SNLI-VE",
+        name: "vilt-arrow", aliases: ["vilt", "dvp-arrow"],
+        summary: "ViLT's and DVP's Arrow tables of VQA v2, GQA and SNLI-VE",
         needs: "SPLIT.arrow; images are unpacked to SPLIT-images/ beside it",
         splits: [
-            "vqav2_train", "vqav2_val", "vqav2_trainable_val", "vqav2_rest_val", "vqav2_test", "vqav2_test-dev",
+            "vqav2_train", "vqav2_val", "vqav2_trainable_val", "vqav2_rest_val", "vqav2_test",
+            "vqav2_test-dev",
             "gqa_train", "gqa_val", "gqa_test-dev", "snli_ve_train", "snli_ve_dev", "snli_ve_test",
         ])
 
@@ -44,7 +46,8 @@ public struct ViLTTables: VQATask {
         for batch in 0..<table.batchCount {
             let columns = try placed(files.questions) { try table.columns(ofBatch: batch) }
             guard let questions = columns["questions"] else {
-                throw VQAError("cannot read the table", at: files.questions, because: "it has no column 'questions'")
+                throw VQAError(
+                    "cannot read the table", at: files.questions, because: "it has no column 'questions'")
             }
             for index in 0..<questions.count {
                 row += 1
@@ -62,7 +65,9 @@ public struct ViLTTables: VQATask {
                     if error.kind == .failure { throw error }
                     try log.report(
                         .badRecord,
-                        VQAError(error.what, at: "\(files.questions), row \(row)", because: error.why, remedy: error.remedy))
+                        VQAError(
+                            error.what, at: "\(files.questions), row \(row)", because: error.why,
+                            remedy: error.remedy))
                 }
             }
             table.release(batch: batch)
@@ -90,7 +95,8 @@ public struct ViLTTables: VQATask {
             }
             path = [try unpack(try image.bytes(index), to: images)]
         }
-        let imageID = try (columns["image_id"] ?? columns["identifier"]).map { try text($0, index) } ?? "\(row)"
+        let imageID =
+            try (columns["image_id"] ?? columns["identifier"]).map { try text($0, index) } ?? "\(row)"
         let answers = try columns["answers"].map { try $0.list(index) }
         let scores = try columns["answer_scores"].map { try $0.list(index) }
         let ids = try columns["question_id"].map { try $0.list(index) }
@@ -106,7 +112,9 @@ public struct ViLTTables: VQATask {
                 id: id ?? QuestionID("\(row)-\(number + 1)"), imageID: imageID, images: path,
                 question: try questions.string(place), record: row)
             if let answers, !answers.range.isEmpty {
-                let scores = scores.flatMap { $0.range.isEmpty ? nil : ($0.values, $0.range.lowerBound + number) }
+                let scores = scores.flatMap {
+                    $0.range.isEmpty ? nil : ($0.values, $0.range.lowerBound + number)
+                }
                 try give(answers.values, answers.range.lowerBound + number, scores, to: &sample)
             }
             return sample
@@ -115,7 +123,8 @@ public struct ViLTTables: VQATask {
 
     /// Gives a sample its answers, as often as their scores say.
     private func give(
-        _ answers: ArrowColumn, _ place: Int, _ scores: (column: ArrowColumn, place: Int)?, to sample: inout Sample
+        _ answers: ArrowColumn, _ place: Int, _ scores: (column: ArrowColumn, place: Int)?,
+        to sample: inout Sample
     ) throws {
         guard case .list = answers.type else {
             // SNLI-VE has one word for each hypothesis.

@@ -26,6 +26,9 @@ public struct CaptionMeasures: Sendable {
         public var length = 0.0
         /// The words of the reference nearest in length, the shorter one of two.
         public var referenceLength = 0.0
+
+        /// Of no caption yet.
+        public init() {}
     }
 
     /// For each sample, from 0 to 10.
@@ -48,7 +51,8 @@ public struct CaptionMeasures: Sendable {
     public init(candidateTokens: [[String]], referenceTokens: [[[String]]], cider kind: CIDEr = .clipped) {
         let count = min(candidateTokens.count, referenceTokens.count)
         let captions = CaptionCounts(
-            candidates: Array(candidateTokens.prefix(count)), references: Array(referenceTokens.prefix(count)))
+            candidates: Array(candidateTokens.prefix(count)), references: Array(referenceTokens.prefix(count))
+        )
         let pairs = zip(captions.candidates, captions.references)
         bleu = pairs.map(Self.bleuCounts)
         rougeL = pairs.map(Self.rougeL)
@@ -69,7 +73,8 @@ public struct CaptionMeasures: Sendable {
         }
     }
 
-    private static func bleuCounts(_ candidate: CountedCaption, _ references: [CountedCaption]) -> BLEUCounts {
+    private static func bleuCounts(_ candidate: CountedCaption, _ references: [CountedCaption]) -> BLEUCounts
+    {
         var result = BLEUCounts()
         result.length = Double(candidate.length)
         let nearest = references.map(\.length).min {
@@ -190,7 +195,8 @@ public struct CaptionMeasures: Sendable {
     }
 
     private static func similarity(
-        _ candidate: CountedCaption, _ own: Weights, _ reference: CountedCaption, _ other: Weights, _ kind: CIDEr
+        _ candidate: CountedCaption, _ own: Weights, _ reference: CountedCaption, _ other: Weights,
+        _ kind: CIDEr
     ) -> Double {
         let difference = own.length - other.length
         let penalty = kind == .clipped ? exp(-difference * difference / 72) : 1

@@ -64,7 +64,9 @@ public struct CaptionMetric: AnswerMetric {
     }
 
     /// A caption has words.
-    public func isExpected(_ answer: String, for sample: Sample) -> Bool { answer.contains { !$0.isWhitespace } }
+    public func isExpected(_ answer: String, for sample: Sample) -> Bool {
+        answer.contains { !$0.isWhitespace }
+    }
 
     private static func figures(of sums: [Double], hasMeteor: Bool, hasSpice: Bool) -> [Double] {
         var counts = CaptionMeasures.BLEUCounts()
@@ -74,7 +76,9 @@ public struct CaptionMetric: AnswerMetric {
         counts.referenceLength = sums[9]
         let count = max(1, sums[12])
         var values = CaptionMeasures.bleu(of: counts) + [sums[10] / count, sums[11] / count]
-        if hasMeteor { values.append(JavaMeasures.meteor(of: Array(sums[13..<(13 + JavaMeasures.meteorWidth)]))) }
+        if hasMeteor {
+            values.append(JavaMeasures.meteor(of: Array(sums[13..<(13 + JavaMeasures.meteorWidth)])))
+        }
         if hasSpice { values.append((sums.last ?? 0) / count) }
         return values.map { 100 * $0 }
     }

@@ -75,7 +75,8 @@ public struct JavaMeasures: Sendable {
             line.split(separator: " ").compactMap { Double($0) }.filter(\.isFinite)
         }
         guard lines.count == candidates.count, lines.allSatisfy({ $0.count == Self.meteorWidth }) else {
-            throw VQAError("METEOR was not computed", at: jar, because: "its answers are not one line a caption")
+            throw VQAError(
+                "METEOR was not computed", at: jar, because: "its answers are not one line a caption")
         }
         return lines
     }
@@ -223,7 +224,9 @@ public struct JavaMeasures: Sendable {
         }
         let folder = String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         defer {
-            for file in ["input", "output", "log", "input.json", "output.json"] { unlink("\(folder)/\(file)") }
+            for file in ["input", "output", "log", "input.json", "output.json"] {
+                unlink("\(folder)/\(file)")
+            }
             rmdir(folder)
         }
         return try body(folder)

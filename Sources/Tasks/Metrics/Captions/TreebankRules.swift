@@ -38,7 +38,8 @@ enum TreebankRules {
 
     /// Signs that are written in words or other signs.
     static let names: [Unicode.Scalar: String] = [
-        "\u{A2}": "cents", "\u{A3}": "#", "\u{80}": "$", "\u{A4}": "$", "\u{20A0}": "$",         "\u{20AC}": "$", "\u{BC}": "1/4", "\u{BD}": "1/2", "\u{BE}": "3/4", "\u{2153}": "1/3",
+        "\u{A2}": "cents", "\u{A3}": "#", "\u{80}": "$", "\u{A4}": "$", "\u{20A0}": "$", "\u{20AC}": "$",
+        "\u{BC}": "1/4", "\u{BD}": "1/2", "\u{BE}": "3/4", "\u{2153}": "1/3",
         "\u{2154}": "2/3",
     ]
 
@@ -101,7 +102,8 @@ enum TreebankRules {
     ])
     private static let negation = Pattern.all([.word("n"), anyApostrophe, .word("t")])
     private static let negatedVerb = Pattern.all([
-        .any(.one(asciiLetter + softHyphen)), .one(UnitSet(0x41...0x4D, 0x4F...0x5A, 0x61...0x6D, 0x6F...0x7A)),
+        .any(.one(asciiLetter + softHyphen)),
+        .one(UnitSet(0x41...0x4D, 0x4F...0x5A, 0x61...0x6D, 0x6F...0x7A)),
         .any(.one(softHyphen)),
     ])
     private static let acronym = Pattern.either([
@@ -136,15 +138,23 @@ enum TreebankRules {
     /// Keep their full stop whatever two characters follow.
     private static let abbreviations = Pattern.either([
         .words("jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thurs fri"),
-        .words("ala ariz ^Az ^Ark calif colo conn ct dak ^Del fla ga ^Ill ind kan kans ky ^La ^Mass md mich minn"),
+        .words(
+            "ala ariz ^Az ^Ark calif colo conn ct dak ^Del fla ga ^Ill ind kan kans ky ^La ^Mass md mich minn"
+        ),
         .words("^Miss mo mont neb nev okla ^Ore ^Pa penn tenn ^Tex va vt ^Wash wis wisc wyo"),
-        .words("inc co cos corp pty pte ptys ptes ppty ppte pptys pptes ltd plc rt bancorp bhd assn univ intl sys"),
+        .words(
+            "inc co cos corp pty pte ptys ptes ppty ppte pptys pptes ltd plc rt bancorp bhd assn univ intl sys"
+        ),
         .words("tel est ext sq jr sr bros ed.d ph.d blvd rd esq etc al seq bldg"),
     ])
     /// Keep it when nothing else makes a longer token.
     private static let titles = Pattern.either([
-        .words("mr mrs ms ^Miss dr drs prof profs sen sens rep reps atty attys lt col gen messrs gov govs adm rev"),
-        .words("maj sgt cpl pvt mt ft capt st ste ave pres lieut hon brig cmdr comdr pfc spc supt supts det dept"),
+        .words(
+            "mr mrs ms ^Miss dr drs prof profs sen sens rep reps atty attys lt col gen messrs gov govs adm rev"
+        ),
+        .words(
+            "maj sgt cpl pvt mt ft capt st ste ave pres lieut hon brig cmdr comdr pfc spc supt supts det dept"
+        ),
         .words("invt elec natl mfg mtg vs alex wm jos cie a.k.a cf treas ph"),
         .words("adj adv asst assoc ens insp mlle mme msgr sfc"),
         .one(asciiLetter), acronym,
@@ -186,7 +196,9 @@ enum TreebankRules {
                 .all([
                     .some(
                         .all([
-                            .some(.one((UnitSet(" \t\n\u{C}\r\"`'<>|.!?(){}$") + UnitSet(0x2C...0x5F)).inverted)),
+                            .some(
+                                .one((UnitSet(" \t\n\u{C}\r\"`'<>|.!?(){}$") + UnitSet(0x2C...0x5F)).inverted)
+                            ),
                             set("."),
                         ])), .words("com net org edu"),
                 ]),
@@ -202,7 +214,8 @@ enum TreebankRules {
         let name = Pattern.all([.one(asciiLetter), .any(.one(asciiWord + UnitSet("_:.-")))])
         let spaces = Pattern.any(set(" "))
         let value = Pattern.either([
-            .all([set("'"), .any(not("'\r\n")), set("'")]), .all([set("\""), .any(not("\"\r\n")), set("\"")]),
+            .all([set("'"), .any(not("'\r\n")), set("'")]),
+            .all([set("\""), .any(not("\"\r\n")), set("\"")]),
         ])
         let attribute = Pattern.all([name, .maybe(.all([spaces, set("="), spaces, value]))])
         return .all([
@@ -254,8 +267,12 @@ enum TreebankRules {
         ])
     }()
     private static let symbol = Pattern.one(
-        UnitSet("+%&~^|\\¦\u{A7}¨\u{A9}\u{AC}\u{AE}¯\u{D7}\u{F7}\u{387}\u{5BE}\u{5C0}\u{5C3}\u{5C6}\u{5F3}\u{5F4}")
-            + UnitSet("\u{60C}\u{614}\u{61B}\u{61E}\u{66A}\u{66D}\u{7F6}\u{7F7}\u{7F8}\u{964}\u{965}\u{E4F}\u{1FBD}")
+        UnitSet(
+            "+%&~^|\\¦\u{A7}¨\u{A9}\u{AC}\u{AE}¯\u{D7}\u{F7}\u{387}\u{5BE}\u{5C0}\u{5C3}\u{5C6}\u{5F3}\u{5F4}"
+        )
+            + UnitSet(
+                "\u{60C}\u{614}\u{61B}\u{61E}\u{66A}\u{66D}\u{7F6}\u{7F7}\u{7F8}\u{964}\u{965}\u{E4F}\u{1FBD}"
+            )
             + UnitSet("\u{2016}\u{2017}\u{203B}\u{2044}\u{3012}\u{30FB}")
             + UnitSet(
                 0xB0...0xBA, 0x600...0x603, 0x606...0x60A, 0x703...0x70D, 0x2020...0x2023, 0x2030...0x2038,
@@ -271,7 +288,9 @@ enum TreebankRules {
         Rule(.split(count: 3), .words("cannot 'twas")),
         Rule(.split(count: 2), .words("'tis gonna gotta lemme gimme wanna")),
         Rule(.joined, markup),
-        Rule(.fixed("--"), .either([.words("&MD; &mdash; &ndash;"), set("\u{96}\u{97}\u{2013}\u{2014}\u{2015}")])),
+        Rule(
+            .fixed("--"),
+            .either([.words("&MD; &mdash; &ndash;"), set("\u{96}\u{97}\u{2013}\u{2014}\u{2015}")])),
         Rule(.fixed("&"), .word("&amp;")),
         Rule(
             .word,
@@ -345,7 +364,9 @@ enum TreebankRules {
         Rule(.word, .either([.all([.any(.one(capital)), set("$")]), set("#")])),
         Rule(
             .named,
-            set("\u{A2}\u{A3}\u{A4}\u{A5}\u{80}\u{20A0}\u{20AC}\u{60B}\u{E3F}\u{20A4}\u{FFE0}\u{FFE1}\u{FFE5}\u{FFE6}")
+            set(
+                "\u{A2}\u{A3}\u{A4}\u{A5}\u{80}\u{20A0}\u{20AC}\u{60B}\u{E3F}\u{20A4}\u{FFE0}\u{FFE1}\u{FFE5}\u{FFE6}"
+            )
         ),
         Rule(
             .split(count: 1), .all([.one(asciiLetter), set(".")]),
@@ -412,6 +433,8 @@ enum TreebankRules {
         Rule(.quotes(opening: false), quoteMark),
         Rule(.word, .words("<< >>")),
         Rule(.word, symbol),
-        Rule(.skip, .either([.some(.one(space + UnitSet("\0\u{200B}\u{200E}\u{200F}\u{FEFF}"))), .word("&nbsp;")])),
+        Rule(
+            .skip,
+            .either([.some(.one(space + UnitSet("\0\u{200B}\u{200E}\u{200F}\u{FEFF}"))), .word("&nbsp;")])),
     ]
 }
