@@ -77,7 +77,7 @@ struct CaptionReaderTests {
                 report.log.counts == [
                     .duplicateID: 1, .badRecord: 3, .questionWithoutAnnotation: 1,
                     .annotationWithoutQuestion: 1,
-                    .emptyAnswer: 1,
+                    .emptyAnswer: 1, .missingImage: 1,
                 ])
             #expect(report.questions == 1)
         }

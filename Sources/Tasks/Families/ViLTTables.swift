@@ -178,7 +178,7 @@ public struct ViLTTables: VQATask {
 }
 
 /// The score of ViLT's tables: 0.3, 0.6, 0.9 and 1 for an answer that is given once, twice, three times and more often. Answers
-/// are compared as they are; the tables' are normalised.
+/// are compared as they are and normalised; the tables' are normalised.
 public struct TableScore: AnswerMetric {
     /// The measure has no settings.
     public init() {}
@@ -189,8 +189,8 @@ public struct TableScore: AnswerMetric {
     /// The score of each answer.
     public func scores(of answers: [String], for samples: [Sample]) -> [Double] {
         zip(answers, samples).map { answer, sample in
-            let answer = normalisedAnswer(answer)
-            let copies = sample.answers.count { $0 == answer }
+            let normalised = normalisedAnswer(answer)
+            let copies = sample.answers.count { $0 == answer || $0 == normalised }
             return copies >= 4 ? 1 : 0.3 * Double(copies)
         }
     }
