@@ -1,15 +1,17 @@
 import Support
 
-/// The keys that a prediction file gives the answer under: the VQA challenge's, GQA's, LLaVA's.
-let defaultAnswerKeys = ["answer", "prediction", "text"]
+/// The keys that a prediction file gives the answer under: the VQA challenge's, GQA's, LLaVA's, the COCO captions'.
+let defaultAnswerKeys = ["answer", "prediction", "text", "caption"]
 
-/// The keys that a prediction file names the question by: the VQA challenge's, GQA's; VizWiz names the image.
-private let idKeys = ["question_id", "questionId", "image"]
+/// The keys that a prediction file names the question by: the VQA challenge's, GQA's; VizWiz names the image, and so do
+/// captions.
+private let idKeys = ["question_id", "questionId", "image", "image_id"]
 
 /// Reads predictions in any of the forms that the benchmarks' users have:
 ///
 /// * a JSON list, or JSON lines, of objects with the question under `question_id` (VQA), `questionId` (GQA) or, without
-///   these, `image` (VizWiz), and the answer under `answer`, `prediction` (GQA) or `text` (LLaVA's answer files);
+///   these, `image` (VizWiz) or `image_id` (captions), and the answer under `answer`, `prediction` (GQA), `text` (LLaVA's
+///   answer files) or `caption`;
 /// * an object of answers by question id, as A-OKVQA's program takes them;
 /// * A-OKVQA's leaderboard file, an object of objects by question id, with the answer under a key of the task.
 ///
@@ -71,14 +73,19 @@ extension Prediction {
                 if known { throw cursor.failure("the key \(key) appears twice in one prediction") }
             }
             if let place = idKeys.firstIndex(of: key) {
-                // The path of an image may stand beside the id, or be null.
-                if key == "image", try cursor.peek() != .string {
+                // An image may stand beside the id, in whatever form.
+                let kind = try cursor.peek()
+                if place > 1, kind != .string, kind != .number || key == "image" {
                     try cursor.skipValue()
                     continue
                 }
                 try once(ids[place] != nil)
                 ids[place] = try QuestionID(reading: &cursor)
             } else if let place = answerKeys.firstIndex(of: key) {
+                if key == "caption", try cursor.peek() != .string {
+                    try cursor.skipValue()
+                    continue
+                }
                 try once(answers[place] != nil)
                 answers[place] = try readString(&cursor, "the answer")
             } else if key == "question" || key == "prompt", try cursor.peek() == .string {
@@ -121,11 +128,14 @@ extension Prediction {
     }
 }
 
-/// Writes the result list of the VQA challenge, one record for each sample of `data` and in that order. Every
-/// sample needs exactly one prediction.
-func writeResultList(_ predictions: [Prediction], for data: TaskData, to path: String) throws {
+/// Writes the result list of the VQA challenge, or one with other keys, one record for each sample of `data` and in that
+/// order. Every sample needs exactly one prediction.
+func writeResultList(
+    _ predictions: [Prediction], for data: TaskData, to path: String,
+    keys: (id: String, answer: String) = ("question_id", "answer")
+) throws {
     try writeList(predictions, for: data, to: path) { sample, answer in
-        ["question_id": sample.id.json, "answer": .string(answer)]
+        .object([JSON.Member(keys.id, sample.id.json), JSON.Member(keys.answer, .string(answer))])
     }
 }
 

@@ -5,6 +5,13 @@ import Support
 func withText<Result>(
     of path: String, _ body: (UnsafeBufferPointer<UInt8>) throws -> Result
 ) throws -> Result {
+    try withText(of: path) { bytes, _ in try body(bytes) }
+}
+
+/// The same, with the file beside its bytes.
+func withText<Result>(
+    of path: String, _ body: (UnsafeBufferPointer<UInt8>, MappedFile) throws -> Result
+) throws -> Result {
     let file = try MappedFile(path)
     defer { withExtendedLifetime(file) {} }
     let bytes = file.bytes.bindMemory(to: UInt8.self)
@@ -20,7 +27,7 @@ func withText<Result>(
         throw refuse("it is a git-lfs pointer, not the file itself", "run 'git lfs pull'")
     }
     let mark = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
-    return try body(UnsafeBufferPointer(rebasing: bytes[mark...]))
+    return try body(UnsafeBufferPointer(rebasing: bytes[mark...]), file)
 }
 
 /// Walks over the records of a JSON list. `parse` reads one value, `use` gets it with its number, from 1.
@@ -55,10 +62,20 @@ func readRecords<Record>(
     of path: String, log: inout ProblemLog, parse: (inout JSONCursor) throws -> Record,
     use: (Record, Int, inout ProblemLog) throws -> Void
 ) throws {
-    try withText(of: path) { bytes in
+    try withText(of: path) { bytes, file in
         if bytes.first(where: { !isJSONSpace($0) }) == UInt8(ascii: "[") {
             var cursor = JSONCursor(bytes, source: path)
-            try readList(&cursor, log: &log, parse: parse, use: use)
+            var released = 0
+            try readList(&cursor, log: &log) { cursor in
+                // What was read leaves the memory: some files have gigabytes.
+                if cursor.offset - released > 64 << 20 {
+                    file.release(released..<cursor.offset)
+                    released = cursor.offset
+                }
+                return try parse(&cursor)
+            } use: {
+                try use($0, $1, &$2)
+            }
             try cursor.end()
         } else {
             try readLines(bytes, of: path, log: &log, parse: parse, use: use)

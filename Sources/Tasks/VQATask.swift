@@ -213,6 +213,13 @@ public enum TaskRegistry {
         VizWiz(),
         TextVQA(),
         Table(),
+        COCOCaptions(),
+        COCOKarpathy(),
+        Flickr30k(),
+        Nocaps(),
+        ConceptualCaptions(),
+        LLaVAConversations(),
+        ViLTTables(),
     ]
 
     /// The family with this short name or alias, in any case of letters; an unknown name is an error with the

@@ -83,21 +83,10 @@ struct JSONRecord {
     }
 }
 
-/// The predictions by question id, for submission files: one for each sample, in the order of the data.
+/// The answers in the order of the data, for submission files; a sample without exactly one is an error.
 func matchedAnswers(_ predictions: [Prediction], for data: TaskData) throws -> [String] {
-    var answers: [QuestionID: String] = [:]
-    for prediction in predictions where answers.updateValue(prediction.answer, forKey: prediction.id) != nil {
-        throw VQAError(
-            "cannot write the submission", at: "question \(prediction.id)", because: "it has two predictions")
-    }
-    return try data.samples.map { sample in
-        guard let answer = answers[sample.id] else {
-            throw VQAError(
-                "cannot write the submission", at: "question \(sample.id)", because: "it has no prediction",
-                remedy: "run the evaluation to its end first")
-        }
-        return answer
-    }
+    let answers = try answersByQuestion(predictions)
+    return try data.samples.map { try onlyAnswer(to: $0, in: answers) }
 }
 
 /// Writes one line for each sample.

@@ -55,7 +55,9 @@ struct SampleCollector {
 }
 
 /// The first of `names` that exists below `root`, else the first: a file that is missing is then named in the error.
-func firstExisting(_ names: [String], in root: String) -> String { firstExisting(names.map { "\(root)/\($0)" }) }
+func firstExisting(_ names: [String], in root: String) -> String {
+    firstExisting(names.map { "\(root)/\($0)" })
+}
 
 /// The first of `candidates` that exists, else the first: the error of a missing file then names the usual place.
 func firstExisting(_ candidates: [String]) -> String {

@@ -40,6 +40,8 @@ public struct Figures: Sendable {
     public let names: [String]
     /// What each sample adds to the sums: as many rows as samples, all of the same length.
     public let rows: [[Double]]
+    /// What the reader of the report should know, one line each: why a figure is missing.
+    public let remarks: [String]
     /// The figures, one for each name, of the sums of all rows. Shares are in per cent, as `overall` is.
     public let values: @Sendable (_ sums: [Double]) -> [Double]
     /// Figures that are no function of a few sums. They are reported without interval.
@@ -48,11 +50,13 @@ public struct Figures: Sendable {
     /// Figures of the sums of `rows`, and `fixed` ones.
     public init(
         _ names: [String], rows: [[Double]], fixed: [(name: String, value: Double)] = [],
+        remarks: [String] = [],
         values: @escaping @Sendable (_ sums: [Double]) -> [Double]
     ) {
         self.fixed = fixed
         self.names = names
         self.rows = rows
+        self.remarks = remarks
         self.values = values
     }
 }

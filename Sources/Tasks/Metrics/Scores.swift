@@ -46,6 +46,8 @@ public struct Scores: Sendable, Equatable {
     public let clusters: Int
     /// What is reported beside the mean score, in the order of the measure.
     public let figures: [Figure]
+    /// Why a figure is missing, one line each.
+    public let remarks: [String]
     /// Questions whose answer has not the form that the measure expects, in the order of the data.
     public let unexpected: [QuestionID]
     /// The breakdowns, in the order of the task.
@@ -55,7 +57,7 @@ public struct Scores: Sendable, Equatable {
     public let perQuestion: [Double]
 
     /// `{"task", "split", "metric", "overall", "n", "ci95", "per_answer_type", "per_question_type",
-    /// "missing", "counts", "bootstrap"}`, and where there are any `figures` with `figures_ci95`, and `unexpected` with
+    /// "missing", "counts", "bootstrap"}`, and where there are any `figures` with `figures_ci95`, `remarks`, and `unexpected` with
     /// the number and the first ids of answers that have not the expected form. Labels are in the order of their text.
     public var json: JSON {
         var members = [
@@ -75,6 +77,7 @@ public struct Scores: Sendable, Equatable {
                             return JSON.Member(figure.name, [.number(low), .number(high)])
                         })))
         }
+        if !remarks.isEmpty { members.append(JSON.Member("remarks", .array(remarks.map { .string($0) }))) }
         for group in groups {
             members.append(JSON.Member(group.name, Self.sorted(group.percentages) { .number($0) }))
         }
@@ -179,6 +182,7 @@ public func score(
         figures: try judged.figures.map {
             try figures($0, of: judged.seen.map { data.samples[$0] }, options.bootstrap)
         } ?? [],
+        remarks: judged.figures?.remarks ?? [],
         unexpected: zip(data.samples, judged.answers).compactMap { sample, answer in
             answer.flatMap { metric.isExpected($0, for: sample) ? nil : sample.id }
         },
