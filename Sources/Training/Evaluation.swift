@@ -101,7 +101,6 @@ public struct Evaluation {
         let all = try family.load(request.dataRoot ?? ModelLibrary.easyVQAData(), split: request.split)
         let data = all.limited(to: request.limit)
         let answerer = try answerer()
-        for note in answerer.notes { say(note) }
         let hash = SHA256.hexadecimal(of: [answerer.contentHash, all.contentHash])
         let folder = request.output ?? "runs/evaluations/\(family.name)-\(request.split)-\(hash.prefix(12))"
         let writer = try asBadInput {
@@ -109,6 +108,7 @@ public struct Evaluation {
             try claim(folder, hash)
             return try PredictionWriter(folder + "/predictions.jsonl", resuming: true)
         }
+        for note in answerer.notes { say(note) }
         // An earlier run with a larger --limit answered more than is asked for now.
         let wanted = Set(data.samples.map(\.id))
         let done = Set(writer.finished.map(\.id)).intersection(wanted)

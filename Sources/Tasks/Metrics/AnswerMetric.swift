@@ -116,7 +116,7 @@ public struct VQAAccuracy: AnswerMetric {
 
     /// The accuracy of each answer; 0 where a sample has no annotators.
     public func scores(of answers: [String], for samples: [Sample]) -> [Double] {
-        zip(answers, samples).map { score($0, against: $1.answers) }
+        concurrently(min(answers.count, samples.count)) { score(answers[$0], against: samples[$0].answers) }
     }
 
     private func score(_ answer: String, against annotators: [String]) -> Double {
@@ -131,7 +131,9 @@ public struct VQAAccuracy: AnswerMetric {
         }
         let normalised = normalisedAnswer(answer)
         let matches = annotators.count {
-            sameBytes(normalisedAnswer(AnswerNormaliser.stripped($0)), normalised)
+            // Equal texts need no normaliser to be equal.
+            let reference = AnswerNormaliser.stripped($0)
+            return sameBytes(reference, answer) || sameBytes(normalisedAnswer(reference), normalised)
         }
         return leaveOneOutAccuracy(matches: matches, annotators: annotators.count)
     }

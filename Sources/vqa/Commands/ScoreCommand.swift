@@ -13,6 +13,9 @@ struct ScoreCommand: ParsableCommand {
 
               vqa score --task vqav2 --questions Q.json \\
                 --annotations A.json --predictions P.json
+
+            With --against the predictions are compared with others on the same questions: the difference with its interval
+            and p-value (bootstrap by image), and McNemar's test.
             """)
 
     @Option(help: ArgumentHelp("The task, such as vqav2 or easy-vqa.", valueName: "task"))
@@ -33,6 +36,9 @@ struct ScoreCommand: ParsableCommand {
             "The predictions: a list for the evaluation server, or JSON lines.", valueName: "file"))
     var predictions: String
 
+    @Option(help: ArgumentHelp("Other predictions, to compare with.", valueName: "file"))
+    var against: String?
+
     @Flag(help: "Count a question without prediction as wrong instead of refusing.")
     var allowMissing = false
 
@@ -43,10 +49,18 @@ struct ScoreCommand: ParsableCommand {
     var table = false
 
     func run() throws {
+        let options = ScoreOptions(allowsMissing: allowMissing)
+        if let against {
+            let comparison = try compare(
+                task: task, questions: questions, annotations: annotations, predictions: predictions,
+                against: against, split: split, options: options)
+            return try table
+                ? Output.print(comparison.lines) : Output.print(comparison.json, indented: true)
+        }
         let scores = try score(
             task: task, questions: questions, annotations: annotations, predictions: predictions,
             split: split,
-            options: ScoreOptions(allowsMissing: allowMissing))
+            options: options)
         try table ? Output.print(scoreTable(scores)) : Output.print(scores.json, indented: true)
     }
 }

@@ -20,7 +20,7 @@ OURS = [str(HERE.parent / "swift/.build/release/vqa-bench")]
 VQA = ".build/release/vqa"
 MODELS = ".deps/packages"
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "11"))
-PARTS = ["training", "images", "tokens", "ask", "generate", "overhead"]
+PARTS = ["training", "images", "tokens", "ask", "generate", "score", "captions", "overhead"]
 
 
 class Contender:
@@ -194,6 +194,54 @@ def generate(table):
             contest(
                 table, "generate", f"SmolLM2 {part} {tokens}, {peer}", bar, ["generate", part, "auto"],
                 ["generate.py", peer, part, path], 1000 / tokens, "ms")
+
+
+def score(table, questions=214_354):
+    """VQA accuracy of made-up predictions, as many as VQA v2 has for validation."""
+    import random
+    folder = RESULTS / "score"
+    if not (folder / "predictions.json").exists():
+        folder.mkdir(exist_ok=True)
+        draw = random.Random(0)
+        words = ["yes", "no", "2", "red", "a dog", "on the table", "two", "it's blue", "don't know", "baseball", "left, right"]
+        asked, annotated, predicted = [], [], []
+        for number in range(questions):
+            common = draw.choice(words)
+            given = [common if draw.random() < 0.7 else draw.choice(words) for _ in range(10)]
+            asked.append({"question_id": number, "image_id": number // 3, "question": "what is it?"})
+            annotated.append({
+                "question_id": number, "image_id": number // 3, "question_type": "what", "answer_type": "other",
+                "multiple_choice_answer": common,
+                "answers": [{"answer_id": i + 1, "answer": a, "answer_confidence": "yes"} for i, a in enumerate(given)]})
+            predicted.append({"question_id": number, "answer": common if draw.random() < 0.6 else draw.choice(words)})
+        (folder / "questions.json").write_text(json.dumps({"questions": asked}))
+        (folder / "annotations.json").write_text(json.dumps({"annotations": annotated}))
+        (folder / "predictions.json").write_text(json.dumps(predicted))
+    contest(
+        table, "score", f"VQA accuracy of {questions:,} answers", 50, ["score", str(folder)],
+        ["vqa_score.py", str(folder)], 1, "s", tolerance=1e-9, rounds=2)
+
+
+def captions(table, count=25_000):
+    """Captions of made-up words, the frequent ones often, with five references each."""
+    import random
+    draw = random.Random(0)
+    words = [f"w{i}" for i in range(5_000)]
+    weights = [1 / (i + 2) for i in range(5_000)]
+
+    def varied(text):
+        return " ".join(w if draw.random() < 0.6 else draw.choices(words, weights)[0] for w in text)
+
+    references, candidates = [], []
+    for _ in range(count):
+        scene = draw.choices(words, weights, k=draw.randint(7, 14))
+        references.append([varied(scene) for _ in range(5)])
+        candidates.append(varied(scene))
+    path = RESULTS / "captions.json"
+    path.write_text(json.dumps({"references": references, "candidates": candidates}))
+    contest(
+        table, "captions", f"BLEU, ROUGE-L, CIDEr of {count:,}", 10, ["captions", str(path)],
+        ["captions.py", str(path)], 1, "s", tolerance=1e-6, rounds=3)
 
 
 def overhead(table):

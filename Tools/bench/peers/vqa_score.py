@@ -3,15 +3,15 @@
 Written from its description (docs/data.md), with the same work for each question: both answers normalised by regular
 expressions when the annotators differ, and the mean over the ten leave-one-out subsets by comparing records.
 
-  python3 Tools/bench/peers/vqa_score.py ANNOTATIONS PREDICTIONS
-
-Prints the overall accuracy, the seconds of loading and those of scoring.
+vqa_score.py FOLDER, with annotations.json and predictions.json; a round scores every prediction.
 """
 
+import copy
 import json
 import re
 import sys
-import time
+
+from rounds import serve
 
 MARKS = [";", "/", "[", "]", '"', "{", "}", "(", ")", "=", "+", "\\", "_", "-", ">", "<", "@", "`", ",", "?", "!"]
 FULL_STOP = re.compile(r"(?!<=\d)(\.)(?!\d)")
@@ -59,19 +59,17 @@ def accuracy(answer, records):
     return sum(shares) / len(shares)
 
 
-def main():
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    start = time.perf_counter()
-    with open(sys.argv[1], encoding="utf-8") as file:
-        annotations = {record["question_id"]: record for record in json.load(file)["annotations"]}
-    with open(sys.argv[2], encoding="utf-8") as file:
-        answers = {record["question_id"]: record["answer"] for record in json.load(file)}
-    loaded = time.perf_counter()
-    scores = [accuracy(answers[question], record["answers"]) for question, record in annotations.items()]
-    overall = round(100 * sum(scores) / len(scores), 2)
-    print(f"overall {overall}  load {loaded - start:.2f} s  score {time.perf_counter() - loaded:.2f} s")
+folder = sys.argv[1]
+with open(folder + "/annotations.json", encoding="utf-8") as file:
+    annotations = {record["question_id"]: record["answers"] for record in json.load(file)["annotations"]}
+with open(folder + "/predictions.json", encoding="utf-8") as file:
+    answers = {record["question_id"]: record["answer"] for record in json.load(file)}
 
 
-if __name__ == "__main__":
-    main()
+def mean():
+    # Scoring changes the records, as the official program does.
+    scores = [accuracy(answers[question], copy.deepcopy(records)) for question, records in annotations.items()]
+    return sum(scores) / len(scores)
+
+
+serve([mean()], mean)

@@ -29,6 +29,16 @@ public struct CaptionMeasures: Sendable {
 
         /// Of no caption yet.
         public init() {}
+
+        /// Adds the counts of another caption.
+        public mutating func add(_ other: BLEUCounts) {
+            for order in matches.indices {
+                matches[order] += other.matches[order]
+                total[order] += other.total[order]
+            }
+            length += other.length
+            referenceLength += other.referenceLength
+        }
     }
 
     /// For each sample, from 0 to 10.
@@ -53,9 +63,8 @@ public struct CaptionMeasures: Sendable {
         let captions = CaptionCounts(
             candidates: Array(candidateTokens.prefix(count)), references: Array(referenceTokens.prefix(count))
         )
-        let pairs = zip(captions.candidates, captions.references)
-        bleu = pairs.map(Self.bleuCounts)
-        rougeL = pairs.map(Self.rougeL)
+        bleu = concurrently(count) { Self.bleuCounts(captions.candidates[$0], captions.references[$0]) }
+        rougeL = concurrently(count) { Self.rougeL(captions.candidates[$0], captions.references[$0]) }
         cider = Self.cider(captions, kind)
     }
 

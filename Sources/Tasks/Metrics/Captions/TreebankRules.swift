@@ -1,6 +1,7 @@
 /// The token classes of English text in the manner of the Penn Treebank, as the tokeniser of Stanford CoreNLP 3.4.1
-/// knows them: the one that the COCO caption evaluation (tylin/coco-caption) runs. Described after the documentation of
-/// its class `PTBTokenizer` and by comparing what both make of the same texts (Tools/goldens/captions.py).
+/// knows them: the one that the COCO caption evaluation (tylin/coco-caption) runs. The classes, their order and the lists of
+/// abbreviations are facts of its grammar (`PTBLexer.flex`), written down anew here and held against what the program itself
+/// makes of many texts (Tools/goldens/captions.py).
 ///
 /// Rules whose only effect is a full stop more are left out: the caption evaluation drops full stops.
 enum TreebankRules {

@@ -6,6 +6,8 @@
 // vqa-bench tokens one|batch TEXTS.json
 // vqa-bench generate prefill|decode FORMAT
 // vqa-bench overhead LIBRARY
+// vqa-bench score FOLDER
+// vqa-bench captions CORPUS.json
 // vqa-bench decoding products|small|large
 import Support
 
@@ -19,6 +21,8 @@ do {
     case ("tokens", "one", let texts?): try measureTokens(texts, inBatch: false)
     case ("tokens", "batch", let texts?): try measureTokens(texts, inBatch: true)
     case ("generate", let part?, let format?): try measureGeneration(part, format)
+    case ("score", let folder?, _): try measureScoring(folder)
+    case ("captions", let corpus?, _): try measureCaptions(corpus)
     case ("overhead", let library?, _): try measureOverhead(library: library)
     case ("decoding", let part?, _): try measureDecoding(part)
     default: throw VQAError("cannot measure", because: "the arguments are unknown; see main.swift")
