@@ -24,7 +24,7 @@ func measureGeneration(_ part: String, _ format: String) throws {
             return ids
         }
     }
-    let shown = try model.tokenizer.decode(run(short, 8))
+    let shown = try model.tokenizer.decode(run(short, 3))
     try serve(.string(shown)) {
         _ = part == "prefill" ? try run(long, 1) : try run(short, 64)
     }
