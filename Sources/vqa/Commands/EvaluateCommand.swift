@@ -45,7 +45,8 @@ struct EvaluateCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Questions computed together; does not change the answers. 64 with an adapter, otherwise 8.",
+            "Questions computed together. 64 with an adapter, otherwise 8; of a model whose steps are not fused (YaRN, a "
+                + "sliding window) 1 is the plain way.",
             valueName: "n"))
     var batchSize: Int?
 
