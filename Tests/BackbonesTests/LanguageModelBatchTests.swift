@@ -4,9 +4,12 @@ import Testing
 import Torch
 
 @Suite("Batches of prompts", .serialized) struct LanguageModelBatchTests {
+    /// The models whose steps are fused; matrix products of the others round differently beside other rows.
+    private static let fused = ["llama", "llama-linear", "mistral", "qwen2"]
+
     @Test(
-        "fused steps of a batch give each row what it gets alone, bit by bit",
-        arguments: ["llama", "llama-linear", "mistral", "qwen2"])
+        "steps of a batch give each row what it gets alone, fused ones bit by bit",
+        arguments: DecoderTests.names)
     func rows(_ name: String) throws {
         let decoder = try DecoderTests.Case(name).decoder
         let prompts = try [3, 7, 5].map { length in
@@ -18,7 +21,11 @@ import Torch
         var single = try alone.map { try $0.start() }
         for step in 0..<4 {
             for row in prompts.indices {
-                #expect(try scores.selected(0, row).floats() == single[row].selected(0, 0).floats())
+                let found = try scores.selected(0, row).floats()
+                let wanted = try single[row].selected(0, 0).floats()
+                if Self.fused.contains(name) { #expect(found == wanted) }
+                let deviation = zip(found, wanted).reduce(0) { max($0, abs($1.0 - $1.1) / max(1, abs($1.1))) }
+                #expect(deviation <= 1e-4, "step \(step), row \(row)")
             }
             guard step < 3 else { break }
             let tokens = try scores.argmax(1).integers()
