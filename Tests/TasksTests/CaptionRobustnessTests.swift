@@ -3,43 +3,12 @@ import Support
 import Tasks
 import Testing
 
-/// Seconds of mutations for each reader; `FUZZ_SECONDS` in the environment makes it longer.
-private let seconds = Double(ProcessInfo.processInfo.environment["FUZZ_SECONDS"] ?? "") ?? 0.3
-
 @Suite("Damaged captions, conversations and Arrow tables")
 struct CaptionRobustnessTests {
-    /// Reads many damaged copies of `original`; only one-line errors may come of it.
     private func mutate(_ original: [UInt8], seed: Int, _ read: (String) throws -> Void) throws {
-        var random = CounterRandom(seed: seed, sample: 0, purpose: "caption mutations")
-        let end = ContinuousClock.now + .seconds(seconds)
         try withFolder { folder in
             let path = "\(folder)/file.token"
-            while ContinuousClock.now < end {
-                var bytes = original
-                for _ in 0..<Int.random(in: 1...4, using: &random) {
-                    let place = Int.random(in: 0...bytes.count, using: &random)
-                    switch Int.random(in: 0..<6, using: &random) {
-                    case 0: bytes.removeSubrange(place...)
-                    case 1: bytes.insert(UInt8.random(in: 0...255, using: &random), at: place)
-                    case 2 where place < bytes.count:
-                        bytes[place] ^= 1 << UInt8.random(in: 0..<8, using: &random)
-                    case 3 where place < bytes.count:
-                        bytes[place] =
-                            [0, 1, 0x7F, 0x80, 0xFF, 0x22, 0x09, 0x0A].randomElement(using: &random) ?? 0
-                    case 4 where place + 8 <= bytes.count:
-                        let word: [UInt8] =
-                            Bool.random(using: &random) ? [255, 255, 255, 255] : [0, 0, 0, 128]
-                        bytes.replaceSubrange(place..<(place + 4), with: word)
-                    default: bytes.removeSubrange(place..<min(bytes.count, place + 7))
-                    }
-                }
-                try Data(bytes).write(to: URL(fileURLWithPath: path))
-                do {
-                    try read(path)
-                } catch let error as VQAError {
-                    #expect(!"\(error)".contains("\n"))
-                }
-            }
+            try TasksTests.mutate(original, at: path, seed: seed, milliseconds: 300) { try read(path) }
         }
     }
 
@@ -90,7 +59,7 @@ struct CaptionRobustnessTests {
     func anyText() {
         let tokenizer = CaptionTokenizer()
         var random = CounterRandom(seed: 8, sample: 0, purpose: "caption mutations")
-        let end = ContinuousClock.now + .seconds(seconds)
+        let end = ContinuousClock.now + mutationTime(milliseconds: 300)
         let parts = [
             "&apos;", "&", "<a ", "\"", "'", "n't", ".", "-", "1", "é", "\u{AD}", "\u{1F600}", "\u{0}", " ",
             "http://", "@", "\n",

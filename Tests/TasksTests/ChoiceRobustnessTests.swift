@@ -5,43 +5,8 @@ import Testing
 
 @Suite("Hostile input to the multiple-choice and yes/no readers")
 struct ChoiceRobustnessTests {
-    /// How long each file is mutated; a longer search is asked for by `FUZZ_SECONDS`, in seconds for all files together.
-    private static let time = Duration.milliseconds(
-        environment("FUZZ_SECONDS").flatMap { Int($0) }.map { $0 * 1000 / 17 } ?? 250)
-
-    private static let tokens = [
-        "\"", "{", "}", "[", "]", ",", ":", "\n", "\t", "\\u", "-", "1e999", "99999999999999999999", "null",
-        "\0", "\u{FEFF}",
-        "../", "A", "<AND>", "(", "'shape': (", "=", "\u{301}", "true",
-    ].map { Array($0.utf8) }
-
-    /// Writes mutations of `original` to `path` and reads them for a while. Reaching the end is the proof: a trap would end
-    /// the program.
     private func mutate(_ original: [UInt8], at path: String, seed: Int, _ read: () throws -> Void) throws {
-        var random = CounterRandom(
-            seed: seed &+ (environment("FUZZ_SEED").flatMap { Int($0) } ?? 0), purpose: "fuzz choice")
-        let end = ContinuousClock().now.advanced(by: Self.time)
-        while ContinuousClock().now < end {
-            var bytes = original
-            for _ in 0..<Int.random(in: 1...4, using: &random) {
-                let place = Int.random(in: 0...bytes.count, using: &random)
-                switch Int.random(in: 0..<6, using: &random) {
-                case 0: bytes.removeSubrange(place...)
-                case 1: bytes.insert(UInt8.random(in: 0...255, using: &random), at: place)
-                case 2:
-                    if place < bytes.count { bytes[place] ^= 1 << UInt8.random(in: 0..<8, using: &random) }
-                case 3: bytes.insert(contentsOf: Self.tokens.randomElement(using: &random) ?? [], at: place)
-                case 4: bytes.insert(contentsOf: bytes.shuffled(using: &random).prefix(9), at: place)
-                default: bytes.removeSubrange(place..<min(bytes.count, place + 7))
-                }
-            }
-            try Data(bytes).write(to: URL(fileURLWithPath: path))
-            do {
-                try read()
-            } catch let error as VQAError {
-                #expect(!"\(error)".contains("\n"))
-            }
-        }
+        try TasksTests.mutate(original, at: path, seed: seed, milliseconds: 250, read)
     }
 
     /// Everything that is done with data: read, validated, asked, scored, submitted.

@@ -3,46 +3,6 @@ import Support
 import Tasks
 import Testing
 
-/// Reads mutations of `text` for a short while. Reaching the end is the proof: a trap would end the
-/// program. `VQA_FUZZ_TIMES` in the environment makes it that many times longer.
-func mutate(_ text: String, seed: Int, milliseconds: Int = 700, _ read: (String) throws -> Void) throws {
-    let clock = ContinuousClock()
-    let times = environment("VQA_FUZZ_TIMES").flatMap { Int($0) } ?? 1
-    let end = clock.now.advanced(by: .milliseconds(milliseconds * max(1, min(times, 10_000))))
-    var random = CounterRandom(seed: seed, purpose: "fuzz")
-    let original = Array(text.utf8)
-    let tokens = [
-        "\"", "{", "}", "[", "]", ",", ":", "\n", "\\u", "-", "1e999", "99999999999999999999", "null",
-        "\0", "\u{FEFF}", "|",
-    ]
-    .map { Array($0.utf8) }
-    try withFolder { folder in
-        let path = "\(folder)/file"
-        while clock.now < end {
-            var bytes = original
-            for _ in 0..<Int.random(in: 1...4, using: &random) {
-                let place = Int.random(in: 0...bytes.count, using: &random)
-                switch Int.random(in: 0..<5, using: &random) {
-                case 0: bytes.removeSubrange(place...)
-                case 1: bytes.insert(UInt8.random(in: 0...255, using: &random), at: place)
-                case 2:
-                    if place < bytes.count {
-                        bytes[place] ^= 1 << UInt8.random(in: 0..<8, using: &random)
-                    }
-                case 3: bytes.insert(contentsOf: tokens.randomElement(using: &random) ?? [], at: place)
-                default: bytes.removeSubrange(place..<min(bytes.count, place + 7))
-                }
-            }
-            try Data(bytes).write(to: URL(fileURLWithPath: path))
-            do {
-                try read(path)
-            } catch let error as VQAError {
-                #expect(!"\(error)".contains("\n"))
-            }
-        }
-    }
-}
-
 @Suite("Hostile input")
 struct RobustnessTests {
     @Test("mutated question, annotation, table, prediction and vocabulary files never trap")
