@@ -111,10 +111,15 @@ public struct PairedComparison: Sendable, Equatable {
         let share = "\(onlyFirst) questions only by the first, \(onlySecond) only by the second"
         return [
             "\(metric): \(first) % against \(second) %, difference \(difference) points (95 %: \(low) to \(high))",
-            "paired bootstrap over \(clusters) images, \(bootstrap.resamples) resamples, seed \(bootstrap.seed): p = \(p)",
-            "right: \(bothRight) by both, \(share), \(neitherRight) by neither; McNemar (\(mcNemar.method.rawValue)) p = "
-                + "\(mcNemar.p)",
+            "paired bootstrap over \(clusters) images, \(bootstrap.resamples) resamples, seed \(bootstrap.seed): \(Self.shown(p))",
+            "right: \(bothRight) by both, \(share), \(neitherRight) by neither; McNemar (\(mcNemar.method.rawValue)) "
+                + Self.shown(mcNemar.p),
         ]
+    }
+
+    /// A p-value with four decimals.
+    private static func shown(_ p: Double) -> String {
+        p < 0.0001 ? "p < 0.0001" : "p = \((p * 10_000).rounded() / 10_000)"
     }
 }
 
