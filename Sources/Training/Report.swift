@@ -13,6 +13,8 @@ struct Report {
     private let record: RunRecord
     private let folder: RunFolder
     private let askCommand: String
+    /// What a search found before; nil without one.
+    var placement: Placement?
 
     /// Examples of each kind, right and wrong, on the page.
     private static let examplesEach = 24
@@ -55,7 +57,8 @@ struct Report {
         content.reproduceCommand = record.runInfo.command.map(quoted).joined(separator: " ")
         content.askCommand = askCommand
         content.configuration = configuration.resolved.yaml()
-        content.notes = test.notes
+        content.notes = record.runInfo.notes + test.notes
+        content.placement = placement?.reported
         return content
     }
 
