@@ -61,9 +61,11 @@ public struct Decoder: Module {
     ///   - cache: receives the keys and values; nil when the text is seen once.
     ///   - range: the layers to run; all of them, and the final norm, when nil. Without the last layer the result is what
     ///     enters the next one.
+    ///   - tail: compute only so many of the last positions in the last layer; the others lend it their keys and values.
+    ///     Equal to computing all and taking these. Taps of that layer see these positions.
     public func hidden(
         _ embeddings: Tensor, mask: Tensor? = nil, cache: KeyValueCache? = nil, tap: Tap? = nil,
-        layers range: Range<Int>? = nil
+        layers range: Range<Int>? = nil, tail: Int? = nil
     ) throws -> Tensor {
         let shape = embeddings.shape
         guard shape.count == 3, shape[2] == configuration.hiddenSize else {
@@ -76,7 +78,8 @@ public struct Decoder: Module {
             dtype: embeddings.dtype)
         var hidden = embeddings
         for index in range ?? 0..<layers.count {
-            hidden = try layers[index](hidden, context, cache, index, tap)
+            let wanted = index == layers.count - 1 ? tail.map { min($0, shape[1]) } : nil
+            hidden = try layers[index](hidden, context, cache, index, tap, tail: wanted)
         }
         cache?.advance(by: shape[1])
         guard range.map({ $0.upperBound == layers.count }) ?? true else { return hidden }
@@ -139,6 +142,8 @@ struct DecoderContext {
     let rotation: Rotation
     /// True where every query sees exactly the keys up to its own; no mask is needed then.
     let isCausal: Bool
+    /// Keys of every row.
+    private let length: Int
     /// [B or 1, 1, T, S], true where a query sees a key; nil when `isCausal`, or when one query sees all.
     private let full: Tensor?
     /// The same, cut to the window of a layer.
@@ -148,6 +153,7 @@ struct DecoderContext {
         _ configuration: DecoderConfiguration, rows: Int, tokens: Int, past: Int, mask: Tensor?, dtype: DType
     ) throws {
         let length = past + tokens
+        self.length = length
         if let mask, mask.shape != [rows, length] {
             throw TorchError(
                 .shape, operation: "decoder", message: "the mask needs \([rows, length]), got \(mask.shape)")
@@ -181,10 +187,15 @@ struct DecoderContext {
             uniqueKeysWithValues: widths.map { ($0, try seen(causal.and(distance .< Double($0)))) })
     }
 
-    /// The mask of a layer with this window, and whether plain causal attention serves.
-    func attention(window: Int?) -> (mask: Tensor?, causal: Bool) {
-        if let window, let mask = windowed[window] { return (mask, false) }
-        return (full, isCausal)
+    /// The mask of a layer with this window, and whether plain causal attention serves; with `tail`, for so many of the last
+    /// queries.
+    func attention(window: Int?, tail: Int? = nil) throws -> (mask: Tensor?, causal: Bool) {
+        let mask = window.flatMap { windowed[$0] } ?? full
+        guard let tail else { return (mask, mask == nil && isCausal) }
+        if let mask { return (try mask.sliced(2, mask.shape[2] - tail), false) }
+        guard tail > 1, isCausal else { return (nil, false) }
+        // The last query sees every key, the one before all but one, and so on.
+        return (try Tensor.ones([tail, length], .bool).lowerTriangle(length - tail), false)
     }
 }
 
@@ -245,12 +256,14 @@ public struct DecoderLayer: Module {
         try visitor("post_attention_layernorm", &middleNorm)
     }
 
-    /// [B, T, D] → [B, T, D]
+    /// [B, T, D] → [B, T, D], or the last `tail` positions of it.
     func callAsFunction(
-        _ input: Tensor, _ context: DecoderContext, _ cache: KeyValueCache?, _ layer: Int, _ tap: Tap?
+        _ input: Tensor, _ context: DecoderContext, _ cache: KeyValueCache?, _ layer: Int, _ tap: Tap?,
+        tail: Int? = nil
     ) throws -> Tensor {
-        let residual = try tap.at(.blockInput, layer, input)
-        let attended = try attend(inputNorm(residual), context, cache, layer, tap)
+        let whole = try tap.at(.blockInput, layer, input)
+        let attended = try attend(inputNorm(whole), context, cache, layer, tap, tail: tail)
+        let residual = try tail.map { try whole.sliced(1, whole.shape[1] - $0) } ?? whole
         let middle = try residual + tap.at(.attentionOutput, layer, attended)
         let normed = try middleNorm(middle)
         let fed = try down(activation(gate(normed)) * up(normed))
@@ -258,13 +271,15 @@ public struct DecoderLayer: Module {
     }
 
     private func attend(
-        _ x: Tensor, _ context: DecoderContext, _ cache: KeyValueCache?, _ layer: Int, _ tap: Tap?
+        _ x: Tensor, _ context: DecoderContext, _ cache: KeyValueCache?, _ layer: Int, _ tap: Tap?, tail: Int?
     ) throws -> Tensor {
-        let queries = try context.rotation(splitHeads(query(x), heads))  // [B, H, T, Dh]
+        let asking = try tail.map { try x.sliced(1, x.shape[1] - $0) } ?? x
+        let turning = try tail.map { try context.rotation.tail($0) } ?? context.rotation
+        let queries = try turning(splitHeads(query(asking), heads))  // [B, H, T, Dh]
         var keys = try context.rotation(splitHeads(key(x), keyValueHeads))  // [B, Hk, T, Dh]
         var values = try splitHeads(value(x), keyValueHeads)
         if let cache { (keys, values) = try cache.store(keys, values, layer: layer) }  // [B, Hk, S, Dh]
-        let (mask, causal) = context.attention(window: window)
+        let (mask, causal) = try context.attention(window: window, tail: tail)
         let mixed = try queries.attention(
             key: keys, value: values, mask: mask, causal: causal, grouped: heads != keyValueHeads)
         return try output(mergeHeads(tap.at(.headOutput, layer, mixed)))

@@ -49,6 +49,7 @@ public struct AdapterDescription {
             "answer_form": .string(settings.answers.rawValue),
             "freeze_below": .bool(settings.freezesBelowInsertion),
             "visual_norm": .bool(settings.hasVisualNorm),
+            "prompt_norm": .bool(settings.hasPromptNorm ?? false),
             "type_embedding": .bool(settings.hasTypeEmbedding ?? true),
             "adapter_reduction": optional(settings.adapterReduction),
             "adapter_activation": .string(settings.adapterActivation?.rawValue ?? "relu"),
@@ -157,6 +158,7 @@ private struct AdapterRecord {
         guard !isFirstVersion else { return settings }
         settings.promptTokens = try size("prompt_tokens", in: 1...256)
         settings.answers = try word("answer_form")
+        settings.hasPromptNorm = try truth("prompt_norm")
         settings.hasTypeEmbedding = try truth("type_embedding")
         settings.adapterActivation = try word("adapter_activation")
         settings.innerSize = try size("prompt_width")

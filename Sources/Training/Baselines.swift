@@ -11,19 +11,22 @@ import Torch
 struct NoImageBaseline {
     private let classifier: AnswerClassifier
     private let language: DVPLanguage
+    private let precision: DType
     private let reader: DVPReader
     private let vocabulary: AnswerVocabulary
 
     /// - Parameters:
+    ///   - untouched: the frozen model, when it is at hand; otherwise it is opened again.
+    ///   - precision: of its matrix products.
     ///   - train: the samples that it learns from.
     ///   - steps: of full-batch AdamW.
     init(
-        _ backbone: DVPBackbone, maxLength: Int?, _ train: TaskData, _ vocabulary: AnswerVocabulary,
-        seed: Int,
-        steps: Int = 300
+        _ backbone: DVPBackbone, untouched: DVPLanguage?, precision: DType, maxLength: Int?,
+        _ train: TaskData, _ vocabulary: AnswerVocabulary, seed: Int, steps: Int = 300
     ) throws {
         reader = try DVPReader(backbone, answers: .classify, maxLength: maxLength)
-        language = try backbone.language()
+        language = try untouched ?? backbone.language()
+        self.precision = untouched == nil ? .float32 : precision
         self.vocabulary = vocabulary
         let data = try DVPData(train.samples, reader: reader, vocabulary: vocabulary) { _ in 0 }
         let (count, classes) = (data.texts.count, vocabulary.answers.count)
@@ -37,7 +40,7 @@ struct NoImageBaseline {
             for answer in 0..<classes { targets[question * classes + answer] /= weights[question] }
         }
         let total = weights.reduce(0, +)
-        let states = try Self.states(language, data.texts.map(\.ids))
+        let states = try Self.states(language, self.precision, data.texts.map(\.ids))
         let target = try Tensor(targets, [count, classes])
         let weight = try Tensor(weights.map { $0 / max(1, total) }, [count, 1])
         var classifier = try AnswerClassifier(language.size, hidden: 2 * language.size, classes: classes)
@@ -60,22 +63,27 @@ struct NoImageBaseline {
         let items = try DVPData(data.samples, reader: reader, vocabulary: nil) { _ in 0 }
         let classes = vocabulary.answers.count
         let found = try withoutGradients {
-            try classifier(Self.states(language, items.texts.map(\.ids))).sigmoid().floats()
+            try classifier(Self.states(language, precision, items.texts.map(\.ids))).sigmoid().floats()
         }
         let rows = items.items.flatMap { found[$0.text * classes..<($0.text + 1) * classes] }
         return classifiedPredictions(rows, vocabulary, items.items.map { data.samples[$0.sample] })
     }
 
     /// The states of the questions, [questions, D].
-    private static func states(_ language: DVPLanguage, _ questions: [[Int]]) throws -> Tensor {
+    private static func states(_ language: DVPLanguage, _ precision: DType, _ questions: [[Int]]) throws
+        -> Tensor
+    {
         try withoutGradients {
             let parts = try stride(from: 0, to: questions.count, by: 256).map { start in
                 let batch = try TokenBatch(
                     Array(questions[start..<min(start + 256, questions.count)]),
                     isLeft: language.kind == .decoder)
-                return try language.textState(batch.ids, mask: batch.isPadded ? batch.mask : nil)
+                let mask = batch.isPadded ? batch.mask : nil
+                return try withAutocast(precision) {
+                    try language.textState(batch.ids, mask: mask).to(.float32)
+                }
             }
-            return try .concatenated(parts, 0).to(.float32)
+            return try .concatenated(parts, 0)
         }
     }
 }

@@ -66,6 +66,11 @@ extension TrainingConfiguration {
             help: "normal: N(0, 0.01); xavier; identity: adapters change nothing at first; null: as released")
         settings.adapterActivation = optionalChoice(
             &reader, "adapter_activation", help: "relu or silu; null: as released")
+        settings.hasPromptNorm =
+            reader.optionalBool(
+                "prompt_norm",
+                help: "bring the prompt to the scale of the text; null: for decoders, not as released")
+            ?? settings.hasPromptNorm
         settings.hasTypeEmbedding = reader.optionalBool(
             "type_embedding", help: "null: as released, which is not for decoders")
         settings.typeDeviation = reader.number(

@@ -88,8 +88,8 @@ extension TrainingRun {
         }
         let prior = try PriorBaseline(train: setup.train)
         let blind = try NoImageBaseline(
-            setup.backbone, maxLength: configuration.maxTextLength, setup.train, setup.vocabulary,
-            seed: configuration.seed)
+            setup.backbone, untouched: setup.model.untouched, precision: setup.precision,
+            maxLength: configuration.maxTextLength, setup.train, setup.vocabulary, seed: configuration.seed)
         return [
             ("no image", try scored(blind.predictions(data))),
             ("most frequent answer to the question", try scored(prior.perQuestion(data))),

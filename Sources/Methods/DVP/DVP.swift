@@ -18,8 +18,9 @@ public struct DVP: Module {
     public var language: DVPLanguage
     /// Whether every layer has a prompt of its own.
     public let isSearch: Bool
-    /// The language model before training, for the layers below the prompt of a search, in which all norms are trained.
-    private var untouched: DVPLanguage?
+    /// The language model before training, where training changes its norms alone: what the layers below the prompt of a
+    /// search are, in which all norms are trained, and what baselines use.
+    public private(set) var untouched: DVPLanguage?
     private var visualNorm: LayerNorm?
     /// One, or in a search one a layer.
     private var arms: [DVPArm]
@@ -85,8 +86,8 @@ public struct DVP: Module {
     private var firstAdaptedLayer: Int { Self.firstAdaptedLayer(settings, isSearch) }
 
     /// Lists the language model, the prompt (token_type_embeddings and cross_attn; in a search one of each a layer, under
-    /// …_options), adapters and vqa_classifier; visual_norm and prompt_queries, which the release has not, where they are
-    /// set.
+    /// …_options), adapters and vqa_classifier; visual_norm, prompt_queries and prompt_norm, which the release has not,
+    /// where they are set.
     public mutating func visit(_ visitor: ParameterVisitor) throws {
         try language.visit(visitor)
         try visitor("visual_norm", &visualNorm)
@@ -95,6 +96,7 @@ public struct DVP: Module {
             try visitor("token_type_embeddings" + end, &arms[index].types)
             try visitor("cross_attn" + end, &arms[index].attention)
             try visitor("prompt_queries" + end, &arms[index].queries)
+            try visitor("prompt_norm" + end, &arms[index].norm)
         }
         let first = firstAdaptedLayer * (language.kind == .t5 ? 3 : 2)
         let name = language.kind == .t5 ? "decoder_adapter" : "adapter_modules"
@@ -129,7 +131,7 @@ public struct DVP: Module {
     /// trained stay float32.
     public mutating func prepareTraining(seed: Int, precision: DType) throws {
         try initialize(seed: seed)
-        let before = lowerLayersAreFrozen && isSearch ? try language.parameters() : []
+        let before = settings.usesAdapters ? try language.parameters() : []
         let model = self
         try setTrainable { model.isTrained($0) }
         let (prefix, isDecoder) = (language.prefix, language.kind == .decoder)
@@ -174,8 +176,11 @@ public struct DVP: Module {
     func prompt(_ query: Tensor, visual: Tensor, arm: Int = 0, dropout: Double = 0) throws -> Tensor {
         let arm = arms[arm]
         let seen = try visualNorm.map { try $0(visual) } ?? visual
-        return try arm.attention(
+        let prompt = try arm.attention(
             arm.queries.map { try query + $0.weight } ?? query, visual: seen, dropout: dropout)
+        guard let norm = arm.norm else { return prompt }
+        let scale = try query.detached().to(.float32).square().mean([-1], keep: true).sqrt()
+        return try norm(prompt.to(.float32)) * scale
     }
 
     /// Prompt, upper layers and head, on a text that stands at the layer where the prompt enters.
@@ -183,18 +188,21 @@ public struct DVP: Module {
     /// - Parameter visual: [B, N, V].
     func upper(_ text: DVPText, visual: Tensor, pass: DVPPass) throws -> DVPOutput {
         let query = try language.query(text, settings)
-        let (prompt, hidden) = try fused(text, query, visual: visual, pass: pass)
+        let (prompt, hidden) = try fused(text, query, visual: visual, tail: 1, pass: pass)
         let feature = try language.feature(hidden)
         let logits = try classifier?(feature.to(.float32))
         return DVPOutput(query: query, prompt: prompt, feature: feature, logits: logits ?? feature)
     }
 
-    /// The states after the last norm, with the prompt in front of the text.
-    func fused(_ text: DVPText, _ query: Tensor, visual: Tensor, pass: DVPPass) throws -> (
+    /// The states after the last norm, with the prompt in front of the text; of a decoder the last `tail` of them.
+    func fused(_ text: DVPText, _ query: Tensor, visual: Tensor, tail: Int? = nil, pass: DVPPass) throws -> (
         prompt: Tensor, hidden: Tensor
     ) {
         let (prompt, joined) = try prompted(text, query, visual: visual, dropout: pass.dropout)
-        return (prompt, try language.finished(joined, text, prompts: settings.promptTokens, pass: pass))
+        let prompts = settings.promptTokens
+        return (
+            prompt, try language.finished(joined, text, prompts: prompts, tail: tail, pass: pass)
+        )
     }
 
     /// The prompt, and the prompt in front of the text: [B, P, D] and [B, P + L, D].
@@ -227,7 +235,7 @@ public struct DVP: Module {
     }
 
     /// What runs the layers below the prompt.
-    var lower: DVPLanguage { untouched ?? language }
+    var lower: DVPLanguage { lowerLayersAreFrozen ? untouched ?? language : language }
 
     /// The adapters, at the sub-layer outputs of every adapted layer.
     private func tap() -> Tap? {
@@ -258,6 +266,8 @@ struct DVPArm {
     var types: Embedding?
     /// Gathers the visual tokens.
     var attention: VisualPromptAttention
+    /// Brings the prompt to the scale of the query.
+    var norm: RMSNorm?
     /// What tells several prompt tokens apart, [P, D], added to their common query.
     var queries: Embedding?
 
@@ -268,6 +278,7 @@ struct DVPArm {
         attention = try VisualPromptAttention(
             textSize: size, visualSize: visualSize, innerSize: settings.innerSize ?? size,
             heads: settings.heads ?? 1)
+        norm = settings.hasPromptNorm == true ? try RMSNorm(size) : nil
         queries =
             settings.promptTokens > 1
             ? try Embedding(settings.promptTokens, size, .normal(deviation: 1)) : nil

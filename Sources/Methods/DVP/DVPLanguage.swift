@@ -149,23 +149,28 @@ public enum DVPLanguage: Module {
 
     // MARK: With the prompt
 
-    /// The layers from the text's own on, with the prompt [B, P, D] in front, to the final norm: [B, P + L, D], or for BERT
-    /// its one [CLS] state, [B, 1, D].
-    func finished(_ joined: Tensor, _ text: DVPText, prompts: Int, pass: DVPPass) throws -> Tensor {
+    /// The layers from the text's own on, with the prompt [B, P, D] in front, to the final norm: [B, P + L, D]; for BERT its
+    /// one [CLS] state, [B, 1, D].
+    ///
+    /// - Parameter tail: the last positions that a decoder is wanted of; nil: all.
+    func finished(_ joined: Tensor, _ text: DVPText, prompts: Int, tail: Int?, pass: DVPPass) throws -> Tensor
+    {
         var mask: Tensor?
         if kind != .t5, let own = text.mask {
             mask = try Tensor.concatenated([.ones([joined.shape[0], prompts], .bool), own.to(.bool)], 1)
         }
         let range = text.layer..<layerCount
-        let hidden = try run(joined, text, range, mask: mask, pass, pass.tap, only: prompts)
+        let hidden = try run(joined, text, range, mask: mask, pass, pass.tap, only: prompts, tail: tail)
         guard case .t5(let model) = self else { return hidden }
         return try model.decoder.normed(hidden, pass: pass.t5(pass.tap))
     }
 
-    /// - Parameter position: the one of BERT's last layer that is wanted.
+    /// - Parameters:
+    ///   - position: the one of BERT's last layer that is wanted.
+    ///   - tail: the last ones of a decoder's last layer that are wanted.
     private func run(
         _ hidden: Tensor, _ text: DVPText, _ range: Range<Int>, mask: Tensor?, _ pass: DVPPass, _ tap: Tap?,
-        only position: Int? = nil
+        only position: Int? = nil, tail: Int? = nil
     ) throws -> Tensor {
         switch self {
         case .bert(let model):
@@ -173,7 +178,7 @@ public enum DVPLanguage: Module {
             return try model.encode(
                 hidden, mask: visible, layers: range, only: position, dropout: pass.dropout, tap: tap)
         case .decoder(let model):
-            return try model.hidden(hidden, mask: mask, tap: tap, layers: range)
+            return try model.hidden(hidden, mask: mask, tap: tap, layers: range, tail: tail)
         case .t5(let model):
             let memory = try model.memory(
                 text.encoded ?? hidden, mask: text.mask, blocks: range)

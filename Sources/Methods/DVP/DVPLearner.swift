@@ -146,24 +146,20 @@ public final class DVPLearner: Learner {
         let answers = texts.map { data.texts[$0].answer }
         let visual = try images(items)
         return try withAutocast(precision) {
-            let text: DVPText
-            var ends: [Int]  // of each row, behind its last prediction
-            let total: Int
-            if model.language.kind == .t5 {
-                text = try writtenText(texts, answers.map { Array($0.dropLast()) }, layer: layer, pass: pass)
-                ends = answers.map { model.settings.promptTokens + $0.count }
-                total = text.hidden.shape[1] + model.settings.promptTokens
-            } else {
-                text = try lower.text(texts, at: layer, pass: pass)
-                total = text.hidden.shape[1] + model.settings.promptTokens
-                ends = answers.map { _ in total }
-            }
+            let isT5 = model.language.kind == .t5
+            let text =
+                try isT5
+                ? writtenText(texts, answers.map { Array($0.dropLast()) }, layer: layer, pass: pass)
+                : lower.text(texts, at: layer, pass: pass)
             let query = try model.language.query(
                 text, model.settings, answerLengths: answers.map { max(0, $0.count - 1) })
-            let hidden = try model.fused(text, query, visual: visual, pass: pass).hidden
-            var places: [Int] = []
-            for (row, answer) in answers.enumerated() {
-                places += (0..<answer.count).map { row * total + ends[row] - answer.count + $0 }
+            let tail = answers.map(\.count).max() ?? 0
+            let hidden = try model.fused(text, query, visual: visual, tail: tail, pass: pass).hidden
+            // Where each answer is predicted: at the end of the rows, of T5, which is padded there, behind the prompt.
+            let total = hidden.shape[1]
+            let places = answers.enumerated().flatMap { row, answer in
+                let start = isT5 ? model.settings.promptTokens : total - answer.count
+                return (0..<answer.count).map { row * total + start + $0 }
             }
             let size = hidden.shape[2]
             let predicting = try hidden.reshaped([-1, size]).selected(0, indices: Tensor(places))

@@ -68,6 +68,10 @@ public struct DVPSettings: Sendable, Equatable {
     /// Layer norm on the visual tokens before the cross-attention. Without it the raw features of a CNN or of CLIP, whose
     /// scale is far from a language model's, make training slow.
     public var hasVisualNorm = true
+    /// Bring the prompt to the scale of its query: a norm with a learnt gain, times the query's root mean square. Beside the
+    /// large states of a decoder's residual stream, the small prompt that a new cross-attention makes is lost after one
+    /// layer.
+    public var hasPromptNorm: Bool?
     /// A type embedding, added to the prompt and to the text.
     public var hasTypeEmbedding: Bool?
     /// Standard deviation of the type embedding's first values. The release leaves the default of 1, large beside BERT's
@@ -99,7 +103,7 @@ public struct DVPSettings: Sendable, Equatable {
     public static let released = {
         var settings = DVPSettings()
         settings.freezesBelowInsertion = false
-        settings.hasVisualNorm = false
+        (settings.hasVisualNorm, settings.hasPromptNorm) = (false, false)
         (settings.t5Query, settings.t5Bias, settings.t5IsCausal) = (.allPositions, .firstBlock, false)
         return settings
     }()
@@ -113,7 +117,7 @@ public struct DVPSettings: Sendable, Equatable {
     /// The same settings with the release's value for this kind of language model where none was given: the
     /// cross-attention as wide as BERT or T5 with their own heads and 512 with 16 heads for decoders; adapters of an eighth
     /// of the width with ReLU for BERT and T5, and with SiLU for decoders, where the release's 4096 / 64 = 64 units are kept
-    /// for narrower ones; a classifier twice as wide as BERT or T5 and of 512 for decoders; no type embedding in decoders.
+    /// for narrower ones; a norm of the prompt in decoders; a classifier twice as wide as BERT or T5 and of 512 for decoders; no type embedding in decoders.
     public func resolved(for language: DVPLanguage) -> DVPSettings {
         var result = self
         let isDecoder = language.kind == .decoder
@@ -123,6 +127,7 @@ public struct DVPSettings: Sendable, Equatable {
         result.adapterStart = adapterStart ?? (isDecoder ? .xavier : .normal)
         result.adapterActivation = adapterActivation ?? (isDecoder ? .silu : .relu)
         result.headSize = headSize ?? (isDecoder ? 512 : 2 * language.size)
+        result.hasPromptNorm = hasPromptNorm ?? isDecoder
         result.hasTypeEmbedding = hasTypeEmbedding ?? !isDecoder
         return result
     }
