@@ -63,9 +63,10 @@ public struct Decoder: Module {
     ///     enters the next one.
     ///   - tail: compute only so many of the last positions in the last layer; the others lend it their keys and values.
     ///     Equal to computing all and taking these. Taps of that layer see these positions.
+    ///   - bias: what is added to the attention scores of a layer, by its number: [H or 1, 1, S].
     public func hidden(
         _ embeddings: Tensor, mask: Tensor? = nil, cache: KeyValueCache? = nil, tap: Tap? = nil,
-        layers range: Range<Int>? = nil, tail: Int? = nil
+        layers range: Range<Int>? = nil, tail: Int? = nil, bias: [Int: Tensor] = [:]
     ) throws -> Tensor {
         let shape = embeddings.shape
         guard shape.count == 3, shape[2] == configuration.hiddenSize else {
@@ -79,7 +80,8 @@ public struct Decoder: Module {
         var hidden = embeddings
         for index in range ?? 0..<layers.count {
             let wanted = index == layers.count - 1 ? tail.map { min($0, shape[1]) } : nil
-            hidden = try layers[index](hidden, context, cache, index, tap, tail: wanted)
+            hidden = try layers[index](
+                hidden, context, cache, index, tap, tail: wanted, bias: bias[index])
         }
         cache?.advance(by: shape[1])
         guard range.map({ $0.upperBound == layers.count }) ?? true else { return hidden }
@@ -142,6 +144,8 @@ struct DecoderContext {
     let rotation: Rotation
     /// True where every query sees exactly the keys up to its own; no mask is needed then.
     let isCausal: Bool
+    /// Queries of every row.
+    private let tokens: Int
     /// Keys of every row.
     private let length: Int
     /// [B or 1, 1, T, S], true where a query sees a key; nil when `isCausal`, or when one query sees all.
@@ -153,7 +157,7 @@ struct DecoderContext {
         _ configuration: DecoderConfiguration, rows: Int, tokens: Int, past: Int, mask: Tensor?, dtype: DType
     ) throws {
         let length = past + tokens
-        self.length = length
+        (self.tokens, self.length) = (tokens, length)
         if let mask, mask.shape != [rows, length] {
             throw TorchError(
                 .shape, operation: "decoder", message: "the mask needs \([rows, length]), got \(mask.shape)")
@@ -187,6 +191,13 @@ struct DecoderContext {
             uniqueKeysWithValues: widths.map { ($0, try seen(causal.and(distance .< Double($0)))) })
     }
 
+    /// The causal mask of all queries, or of the last `tail`, [T, S]; nil when there is one query, which sees all.
+    func causal(tail: Int?) throws -> Tensor? {
+        let queries = tail ?? tokens
+        guard queries > 1 else { return nil }
+        return try Tensor.ones([queries, length], .bool).lowerTriangle(length - queries)
+    }
+
     /// The mask of a layer with this window, and whether plain causal attention serves; with `tail`, for so many of the last
     /// queries.
     func attention(window: Int?, tail: Int? = nil) throws -> (mask: Tensor?, causal: Bool) {
@@ -194,8 +205,7 @@ struct DecoderContext {
         guard let tail else { return (mask, mask == nil && isCausal) }
         if let mask { return (try mask.sliced(2, mask.shape[2] - tail), false) }
         guard tail > 1, isCausal else { return (nil, false) }
-        // The last query sees every key, the one before all but one, and so on.
-        return (try Tensor.ones([tail, length], .bool).lowerTriangle(length - tail), false)
+        return (try causal(tail: tail), false)
     }
 }
 
@@ -259,10 +269,10 @@ public struct DecoderLayer: Module {
     /// [B, T, D] → [B, T, D], or the last `tail` positions of it.
     func callAsFunction(
         _ input: Tensor, _ context: DecoderContext, _ cache: KeyValueCache?, _ layer: Int, _ tap: Tap?,
-        tail: Int? = nil
+        tail: Int? = nil, bias: Tensor? = nil
     ) throws -> Tensor {
         let whole = try tap.at(.blockInput, layer, input)
-        let attended = try attend(inputNorm(whole), context, cache, layer, tap, tail: tail)
+        let attended = try attend(inputNorm(whole), context, cache, layer, tap, tail, bias)
         let residual = try tail.map { try whole.sliced(1, whole.shape[1] - $0) } ?? whole
         let middle = try residual + tap.at(.attentionOutput, layer, attended)
         let normed = try middleNorm(middle)
@@ -271,7 +281,8 @@ public struct DecoderLayer: Module {
     }
 
     private func attend(
-        _ x: Tensor, _ context: DecoderContext, _ cache: KeyValueCache?, _ layer: Int, _ tap: Tap?, tail: Int?
+        _ x: Tensor, _ context: DecoderContext, _ cache: KeyValueCache?, _ layer: Int, _ tap: Tap?,
+        _ tail: Int?, _ bias: Tensor?
     ) throws -> Tensor {
         let asking = try tail.map { try x.sliced(1, x.shape[1] - $0) } ?? x
         let turning = try tail.map { try context.rotation.tail($0) } ?? context.rotation
@@ -279,7 +290,12 @@ public struct DecoderLayer: Module {
         var keys = try context.rotation(splitHeads(key(x), keyValueHeads))  // [B, Hk, T, Dh]
         var values = try splitHeads(value(x), keyValueHeads)
         if let cache { (keys, values) = try cache.store(keys, values, layer: layer) }  // [B, Hk, S, Dh]
-        let (mask, causal) = try context.attention(window: window, tail: tail)
+        var (mask, causal) = try context.attention(window: window, tail: tail)
+        if let bias {
+            let hidden = try (mask ?? context.causal(tail: tail))?.not()
+            mask = try hidden.map { try bias.unsqueezed(0).masked($0, -.infinity) } ?? bias.unsqueezed(0)
+            causal = false
+        }
         let mixed = try queries.attention(
             key: keys, value: values, mask: mask, causal: causal, grouped: heads != keyValueHeads)
         return try output(mergeHeads(tap.at(.headOutput, layer, mixed)))

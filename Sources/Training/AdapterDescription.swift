@@ -49,6 +49,7 @@ public struct AdapterDescription {
             "answer_form": .string(settings.answers.rawValue),
             "freeze_below": .bool(settings.freezesBelowInsertion),
             "visual_norm": .bool(settings.hasVisualNorm),
+            "prompt_bias": .number(settings.promptBias ?? 0),
             "prompt_norm": .bool(settings.hasPromptNorm ?? false),
             "type_embedding": .bool(settings.hasTypeEmbedding ?? true),
             "adapter_reduction": optional(settings.adapterReduction),
@@ -159,6 +160,8 @@ private struct AdapterRecord {
         settings.promptTokens = try size("prompt_tokens", in: 1...256)
         settings.answers = try word("answer_form")
         settings.hasPromptNorm = try truth("prompt_norm")
+        guard let bias = json["prompt_bias"]?.double, abs(bias) <= 100 else { throw missing("prompt_bias") }
+        settings.promptBias = bias
         settings.hasTypeEmbedding = try truth("type_embedding")
         settings.adapterActivation = try word("adapter_activation")
         settings.innerSize = try size("prompt_width")

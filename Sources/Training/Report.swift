@@ -47,7 +47,9 @@ struct Report {
             .init(name: $0.name, percent: $0.scores.overall, count: $0.scores.count)
         }
         content.facts = ReportContent.facts(of: record)
-        content.loss = try readJSONLines(folder.metricsPath).compactMap { line in
+        // A run that only tests has none.
+        let steps = fileExists(folder.metricsPath) ? try readJSONLines(folder.metricsPath) : []
+        content.loss = steps.compactMap { line in
             guard let step = line["step"]?.integer, let loss = line["loss"]?.double else { return nil }
             return .init(step: step, loss: loss)
         }

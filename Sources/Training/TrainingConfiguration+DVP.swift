@@ -71,6 +71,12 @@ extension TrainingConfiguration {
                 "prompt_norm",
                 help: "bring the prompt to the scale of the text; null: for decoders, not as released")
             ?? settings.hasPromptNorm
+        settings.promptBias =
+            reader.optionalNumber(
+                "prompt_bias", in: -100...100,
+                help:
+                    "added at first to the attention scores of the prompt in a decoder, learnt for each head; null: 5, not as released"
+            ) ?? settings.promptBias
         settings.hasTypeEmbedding = reader.optionalBool(
             "type_embedding", help: "null: as released, which is not for decoders")
         settings.typeDeviation = reader.number(

@@ -157,7 +157,8 @@ public struct TrainingConfiguration {
             "data_root", help: "folder of the data set; null: the easy-VQA that make setup brings")
         trainSplits = reader.strings(
             "train_split", default: ["train"], help: "split, or list of splits, to train on")
-        validationSplit = reader.optionalString("validation_split", help: "split to score after every epoch")
+        validationSplit = reader.optionalString(
+            "validation_split", help: "split to score after every epoch; dev+test is two")
         holdoutImages = reader.optionalInteger(
             "holdout_images", in: 1 ... .max,
             help: "hold out so many images of the last training split for validation")

@@ -85,7 +85,9 @@ extension TrainingRun {
         let root = try configuration.dataRoot ?? ModelLibrary.easyVQAData()
         var train = try load(task, root, configuration.trainSplits)
         let test = try load(task, root, [configuration.testSplit])
-        var validation = try configuration.validationSplit.map { try load(task, root, [$0]) }
+        var validation = try configuration.validationSplit.map { names in
+            try load(task, root, names.split(separator: "+").map(String.init))
+        }
         if validation == nil {
             let needed = isSearch ? min(1000, max(1, train.imageCount / 10)) : nil
             if let count = configuration.holdoutImages ?? needed {

@@ -29,6 +29,8 @@ public struct DVP: Module {
     /// Two a layer (attention, feed-forward), in T5's decoder three, from layer ``firstAdaptedLayer`` on.
     private var adapters: [BottleneckAdapter]
     private var classifier: AnswerClassifier?
+    /// What is added to the scores of the prompt in each layer of a decoder from ``firstAdaptedLayer`` on, [H].
+    private var promptBiases: [Tensor]
 
     /// - Parameters:
     ///   - language: with its weights, or on the meta device.
@@ -66,6 +68,9 @@ public struct DVP: Module {
         }
         let first = Self.firstAdaptedLayer(settings, isSearch)
         let adapted = settings.usesAdapters ? language.layerCount - first : 0
+        promptBiases =
+            settings.promptBias == 0
+            ? [] : try (first..<language.layerCount).map { _ in try .empty([language.heads], on: .meta) }
         var encoderBlocks = 0
         if case .t5(let model) = language, settings.usesAdapters, !settings.freezesBelowInsertion {
             encoderBlocks = model.encoder.blocks.count
@@ -86,7 +91,7 @@ public struct DVP: Module {
     private var firstAdaptedLayer: Int { Self.firstAdaptedLayer(settings, isSearch) }
 
     /// Lists the language model, the prompt (token_type_embeddings and cross_attn; in a search one of each a layer, under
-    /// …_options), adapters and vqa_classifier; visual_norm, prompt_queries and prompt_norm, which the release has not,
+    /// …_options), adapters and vqa_classifier; visual_norm, prompt_queries, prompt_norm and prompt_bias, which the release has not,
     /// where they are set.
     public mutating func visit(_ visitor: ParameterVisitor) throws {
         try language.visit(visitor)
@@ -102,6 +107,10 @@ public struct DVP: Module {
         let name = language.kind == .t5 ? "decoder_adapter" : "adapter_modules"
         try visitor("encoder_adapter", &encoderAdapters)
         for index in adapters.indices { try visitor("\(name).\(first + index)", &adapters[index]) }
+        for index in promptBiases.indices {
+            let start = Initialization.constant(settings.promptBias ?? 0)
+            try visitor("prompt_bias.\(firstAdaptedLayer + index)", &promptBiases[index], start)
+        }
         try visitor("vqa_classifier", &classifier)
     }
 
@@ -169,7 +178,8 @@ public struct DVP: Module {
         let tap = tap()
         return DVPPass(
             dropout: dropout, tap: tap, lowerTap: settings.freezesBelowInsertion ? nil : tap,
-            bias: settings.t5Bias, isCausal: settings.t5IsCausal)
+            bias: settings.t5Bias, isCausal: settings.t5IsCausal, promptBiases: promptBiases,
+            firstBias: firstAdaptedLayer)
     }
 
     /// The visual prompt for a query [B, 1, D] and visual tokens [B, N, V]: [B, P, D], without its type.

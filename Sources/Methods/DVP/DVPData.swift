@@ -14,6 +14,11 @@ public struct DVPData {
         public let targets: [AnswerVocabulary.Target]
         /// Index into the samples it was made from.
         public let sample: Int
+
+        /// Pairs them.
+        public init(text: Int, image: Int, targets: [AnswerVocabulary.Target], sample: Int) {
+            (self.text, self.image, self.targets, self.sample) = (text, image, targets, sample)
+        }
     }
 
     /// A text with what is to be written behind it.
@@ -22,6 +27,9 @@ public struct DVPData {
         public let ids: [Int]
         /// Token ids of the answer, its end included; empty unless writing is learnt.
         public let answer: [Int]
+
+        /// Pairs them.
+        public init(ids: [Int], answer: [Int] = []) { (self.ids, self.answer) = (ids, answer) }
     }
 
     /// The distinct texts, in order of first appearance.
@@ -32,6 +40,9 @@ public struct DVPData {
     public private(set) var unanswerable = 0
     /// Samples left out because their image could not be read.
     public private(set) var unseen = 0
+
+    /// Data that is at hand.
+    public init(texts: [Text], items: [Item]) { (self.texts, self.items) = (texts, items) }
 
     /// - Parameters:
     ///   - vocabulary: nil when targets are not needed; with one, samples without a target are left out.

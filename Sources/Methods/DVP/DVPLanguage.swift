@@ -166,7 +166,7 @@ public enum DVPLanguage: Module {
     }
 
     /// - Parameters:
-    ///   - position: the one of BERT's last layer that is wanted.
+    ///   - position: the one of BERT's last layer that is wanted: as many prompts as there are before it.
     ///   - tail: the last ones of a decoder's last layer that are wanted.
     private func run(
         _ hidden: Tensor, _ text: DVPText, _ range: Range<Int>, mask: Tensor?, _ pass: DVPPass, _ tap: Tap?,
@@ -178,7 +178,10 @@ public enum DVPLanguage: Module {
             return try model.encode(
                 hidden, mask: visible, layers: range, only: position, dropout: pass.dropout, tap: tap)
         case .decoder(let model):
-            return try model.hidden(hidden, mask: mask, tap: tap, layers: range, tail: tail)
+            let bias =
+                try position.map { try pass.bias(range, prompts: $0, keys: hidden.shape[1]) } ?? [:]
+            return try model.hidden(
+                hidden, mask: mask, tap: tap, layers: range, tail: tail, bias: bias)
         case .t5(let model):
             let memory = try model.memory(
                 text.encoded ?? hidden, mask: text.mask, blocks: range)
@@ -223,6 +226,21 @@ struct DVPPass {
     var bias = DVPSettings.T5Bias.everyBlock
     /// As T5's decoder is run.
     var isCausal = true
+    /// Of a decoder's layers from ``firstBias`` on, [H]: added to the scores of the prompt.
+    var promptBiases: [Tensor] = []
+    /// The layer of the first of them.
+    var firstBias = 0
+
+    /// What is added to the attention scores, by layer, [H, 1, S]; the first `prompts` of S keys are the prompt.
+    func bias(_ layers: Range<Int>, prompts: Int, keys: Int) throws -> [Int: Tensor] {
+        var result: [Int: Tensor] = [:]
+        for layer in layers where promptBiases.indices.contains(layer - firstBias) {
+            let bias = promptBiases[layer - firstBias]
+            let column = try bias.reshaped([-1, 1, 1]).expanded([bias.count, 1, prompts])
+            result[layer] = try column.padded([0, keys - prompts])
+        }
+        return result
+    }
 
     func t5(_ tap: Tap?) -> T5Pass {
         T5Pass(

@@ -72,6 +72,10 @@ public struct DVPSettings: Sendable, Equatable {
     /// large states of a decoder's residual stream, the small prompt that a new cross-attention makes is lost after one
     /// layer.
     public var hasPromptNorm: Bool?
+    /// What is added at first to the attention scores of the prompt in a decoder, learnt for each head; nil: nothing. A
+    /// decoder's heads rest on the first token of the text, which takes all but a hundredth of their attention: a prompt
+    /// that joins in the middle is hardly seen without help.
+    public var promptBias: Double?
     /// A type embedding, added to the prompt and to the text.
     public var hasTypeEmbedding: Bool?
     /// Standard deviation of the type embedding's first values. The release leaves the default of 1, large beside BERT's
@@ -102,7 +106,7 @@ public struct DVPSettings: Sendable, Equatable {
     /// The authors' code.
     public static let released = {
         var settings = DVPSettings()
-        settings.freezesBelowInsertion = false
+        (settings.freezesBelowInsertion, settings.promptBias) = (false, 0)
         (settings.hasVisualNorm, settings.hasPromptNorm) = (false, false)
         (settings.t5Query, settings.t5Bias, settings.t5IsCausal) = (.allPositions, .firstBlock, false)
         return settings
@@ -117,7 +121,7 @@ public struct DVPSettings: Sendable, Equatable {
     /// The same settings with the release's value for this kind of language model where none was given: the
     /// cross-attention as wide as BERT or T5 with their own heads and 512 with 16 heads for decoders; adapters of an eighth
     /// of the width with ReLU for BERT and T5, and with SiLU for decoders, where the release's 4096 / 64 = 64 units are kept
-    /// for narrower ones; a norm of the prompt in decoders; a classifier twice as wide as BERT or T5 and of 512 for decoders; no type embedding in decoders.
+    /// for narrower ones; a norm of the prompt and a bias of its scores in decoders; a classifier twice as wide as BERT or T5 and of 512 for decoders; no type embedding in decoders.
     public func resolved(for language: DVPLanguage) -> DVPSettings {
         var result = self
         let isDecoder = language.kind == .decoder
@@ -128,6 +132,7 @@ public struct DVPSettings: Sendable, Equatable {
         result.adapterActivation = adapterActivation ?? (isDecoder ? .silu : .relu)
         result.headSize = headSize ?? (isDecoder ? 512 : 2 * language.size)
         result.hasPromptNorm = hasPromptNorm ?? isDecoder
+        result.promptBias = isDecoder ? promptBias ?? 5 : 0
         result.hasTypeEmbedding = hasTypeEmbedding ?? !isDecoder
         return result
     }

@@ -49,7 +49,8 @@ struct DVPWriter {
         let prompt = try model.prompted(text, model.language.query(text, model.settings), visual: visual)
         var upper = try decoder.hidden(
             prompt.joined, mask: extended(mask, rows, prompts, inFront: true), cache: above, tap: pass.tap,
-            layers: layer..<decoder.layers.count)
+            layers: layer..<decoder.layers.count,
+            bias: pass.bias(layer..<decoder.layers.count, prompts: prompts, keys: prompts + length))
         var state = Written(rows: rows, endIDs: endIDs)
         while true {
             let scores = try decoder.logits(upper.selected(1, upper.shape[1] - 1))
@@ -60,7 +61,9 @@ struct DVPWriter {
                 layers: 0..<layer)
             upper = try decoder.hidden(
                 model.typed(lower), mask: extended(mask, rows, prompts, inFront: true), cache: above,
-                tap: pass.tap, layers: layer..<decoder.layers.count)
+                tap: pass.tap, layers: layer..<decoder.layers.count,
+                bias: pass.bias(
+                    layer..<decoder.layers.count, prompts: prompts, keys: above.length + 1))
         }
         return state.found
     }
