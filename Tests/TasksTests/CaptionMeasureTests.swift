@@ -24,6 +24,12 @@ private func corpus() throws -> Corpus {
         Corpus.self, from: Data(contentsOf: URL(fileURLWithPath: fixture("captions/corpus.json"))))
 }
 
+/// The lines of a file of nlg-eval's example.
+private func nlgLines(_ name: String) throws -> [String] {
+    try String(contentsOfFile: "\(nlgFolder)/\(name).txt", encoding: .utf8).split(separator: "\n")
+        .map(String.init)
+}
+
 private func close(_ a: [Double], _ b: [Double], _ tolerance: Double = 1e-6) -> Bool {
     a.count == b.count && zip(a, b).allSatisfy { abs($0 - $1) <= tolerance }
 }
@@ -80,12 +86,8 @@ struct CaptionMeasureTests {
 
     @Test("published examples of spec and nlg-eval", .enabled(if: hasNLG, "needs ../shared/data/nlg-eval"))
     func examples() throws {
-        func lines(_ name: String) throws -> [String] {
-            try String(contentsOfFile: "\(nlgFolder)/\(name).txt", encoding: .utf8).split(separator: "\n")
-                .map(String.init)
-        }
-        let references = zip(try lines("ref1"), try lines("ref2")).map { [$0, $1] }
-        let measures = CaptionMeasures(candidates: try lines("hyp"), references: references)
+        let references = zip(try nlgLines("ref1"), try nlgLines("ref2")).map { [$0, $1] }
+        let measures = CaptionMeasures(candidates: try nlgLines("hyp"), references: references)
         #expect(
             close(CaptionMeasures.bleu(of: sum(measures.bleu)), [0.55, 0.428174, 0.284043, 0.201143]))
         #expect(close([measures.rougeL.reduce(0, +) / 2], [0.522104]))
@@ -151,6 +153,18 @@ struct CaptionMeasureTests {
         let sums = (0..<figures.rows[0].count).map { column in figures.rows.reduce(0) { $0 + $1[column] } }
         let place = try #require(figures.names.firstIndex(of: "meteor"))
         #expect(abs(figures.values(sums)[place] / 100 - corpus.meteor) < 1e-6)
+    }
+
+    @Test(
+        "METEOR of nlg-eval's published example",
+        .enabled(if: captionTools != nil && hasNLG, "needs VQA_CAPTION_TOOLS and ../shared/data/nlg-eval"))
+    func meteorExample() throws {
+        let references = zip(try nlgLines("ref1"), try nlgLines("ref2")).map { [$0, $1] }
+        let figures = try #require(
+            CaptionMetric().figures(of: try nlgLines("hyp"), for: samples(references)))
+        let sums = (0..<figures.rows[0].count).map { column in figures.rows.reduce(0) { $0 + $1[column] } }
+        let place = try #require(figures.names.firstIndex(of: "meteor"))
+        #expect(abs(figures.values(sums)[place] / 100 - 0.295797) < 1e-6)
     }
 
     @Test("a program that fails, hangs, floods or babbles is a remark", .timeLimit(.minutes(1)))
