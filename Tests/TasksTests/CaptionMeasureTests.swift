@@ -174,6 +174,10 @@ struct CaptionMeasureTests {
             try makeFolder("\(folder)/spice")
             try writeFile("", to: "\(folder)/meteor/meteor-1.5.jar")
             try writeFile("", to: "\(folder)/spice/spice-1.0.jar")
+            try makeFolder("\(folder)/spice/lib")
+            try writeFile("", to: "\(folder)/spice/lib/stanford-corenlp-3.6.0.jar")
+            let models = "\(folder)/spice/lib/stanford-corenlp-3.6.0-models.jar"
+            try writeFile("", to: models)
             func remarks(_ script: String, limit: Int = 1 << 20) throws -> [String] {
                 try writeFile("#!/bin/sh\n\(script)\n", to: "\(folder)/java")
                 chmod("\(folder)/java", 0o755)
@@ -187,7 +191,8 @@ struct CaptionMeasureTests {
                 let remarks = try remarks(script, limit: limit)
                 #expect(remarks.count == 2 && remarks[0].contains(why), "\(remarks)")
             }
-            try each("exit 3", says: "ended with")
+            try each("exit 3", says: "ended with the status 3")
+            try each("kill -9 $$", says: "ended by the signal 9")
             try each("exec sleep 20", says: "more than 1 s")
             try each("exec cat /dev/zero", limit: 1000, says: "without end")
             try each("echo nan 1 2", says: "not one line a caption")
@@ -196,6 +201,9 @@ struct CaptionMeasureTests {
                 """
             let left = try remarks(spice)
             #expect(left.count == 1 && left[0].hasPrefix("METEOR"))
+            unlink(models)
+            let without = try remarks(spice)
+            #expect(without.count == 2 && without[1].contains("Stanford CoreNLP is not there"))
         }
     }
 

@@ -259,13 +259,13 @@ private func match(
     var answers = [String?](repeating: nil, count: samples.count)
     var unknown = FirstAndCount()
     var repeated = FirstAndCount()
-    for prediction in predictions {
-        guard let position = index[prediction.id] else {
-            unknown.add(prediction)
+    for number in predictions.indices {
+        guard let position = index[predictions[number].id] else {
+            unknown.add(predictions[number])
             continue
         }
-        if answers[position] != nil { repeated.add(prediction) }
-        answers[position] = prediction.answer
+        if answers[position] != nil { repeated.add(predictions[number]) }
+        answers[position] = predictions[number].answer
     }
     if let first = unknown.first {
         throw VQAError(
