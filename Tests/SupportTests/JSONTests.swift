@@ -64,7 +64,7 @@ import Testing
     @Test("strings of every length are read whole, with every sort of byte at every place") func everyPlace()
         throws
     {
-        for length in 0...26 {
+        for length in 0...18 {
             for place in 0..<max(1, length) {
                 for odd in ["a", "\"", "\\", "\u{1F}", "\u{7F}", "\u{E9}", "\u{1F600}", "!", "#", "[", "]"] {
                     var letters = (0..<length).map { String(UnicodeScalar(UInt8(97 + $0 % 26))) }
