@@ -1,3 +1,9 @@
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
 /// A forward reader of JSON bytes: the caller asks for what it expects and gets it, or an error that names the source
 /// and the byte. It builds nothing that is not asked for, so large files cost little.
 ///
@@ -90,20 +96,13 @@ public struct JSONCursor {
     /// Reads the next key and its colon and tells which of `names` it is: its position, or -1 for another key; nil at the
     /// closing `}`. It makes no `String`, for records that repeat by the million.
     public mutating func nextKey(among names: [StaticString]) throws -> Int? {
-        guard try nextMember(closing: UInt8(ascii: "}")) else { return nil }
-        let position = try withStringBytes { key in
+        try withNextKeyBytes { key in
             for (position, name) in names.enumerated() where name.utf8CodeUnitCount == key.count {
-                let same = (0..<key.count).allSatisfy { name.utf8Start[$0] == key[$0] }
-                if same { return position }
+                guard let start = key.baseAddress else { return position }
+                if memcmp(name.utf8Start, start, key.count) == 0 { return position }
             }
             return -1
         }
-        skipSpace()
-        guard offset < bytes.count, bytes[offset] == UInt8(ascii: ":") else {
-            throw unexpected("':' after the key")
-        }
-        offset += 1
-        return position
     }
 
     /// Reads a string.
@@ -111,28 +110,21 @@ public struct JSONCursor {
         skipSpace()
         guard offset < bytes.count, bytes[offset] == UInt8(ascii: "\"") else { throw unexpected("a string") }
         let start = offset + 1
-        var i = start
-        var all: UInt8 = 0
-        while i < bytes.count {
-            let byte = bytes[i]
-            all |= byte
-            if byte == UInt8(ascii: "\"") {
-                offset = i + 1
-                guard all >= 0x80 else {
-                    return String(
-                        decoding: UnsafeBufferPointer(rebasing: bytes[start..<i]), as: UTF8.self)
-                }
-                return try decodeUTF8(bytes[start..<i], at: start)
-            }
-            if byte == UInt8(ascii: "\\") { return try escapedString(from: start, firstEscape: i) }
-            if byte < 0x20 {
-                offset = i
-                throw unexpected("no raw control character inside a string")
-            }
-            i += 1
+        let (end, isASCII) = endOfPlainText(from: start)
+        guard end < bytes.count else {
+            offset = bytes.count
+            throw unexpected("the closing quote of a string")
         }
-        offset = bytes.count
-        throw unexpected("the closing quote of a string")
+        switch bytes[end] {
+        case UInt8(ascii: "\""):
+            offset = end + 1
+            guard isASCII else { return try decodeUTF8(bytes[start..<end], at: start) }
+            return String(decoding: UnsafeBufferPointer(rebasing: bytes[start..<end]), as: UTF8.self)
+        case UInt8(ascii: "\\"): return try escapedString(from: start, firstEscape: end)
+        default:
+            offset = end
+            throw unexpected("no raw control character inside a string")
+        }
     }
 
     /// Reads a string and gives its UTF-8 to `body`, without making a `String`; for long lists of short texts. The
@@ -143,20 +135,13 @@ public struct JSONCursor {
         skipSpace()
         guard offset < bytes.count, bytes[offset] == UInt8(ascii: "\"") else { throw unexpected("a string") }
         let start = offset + 1
-        var i = start
-        var all: UInt8 = 0
-        while i < bytes.count, bytes[i] != UInt8(ascii: "\""), bytes[i] != UInt8(ascii: "\\"),
-            bytes[i] >= 0x20
-        {
-            all |= bytes[i]
-            i += 1
-        }
-        let text = UnsafeBufferPointer(rebasing: bytes[start..<i])
-        guard i < bytes.count, bytes[i] == UInt8(ascii: "\""), all < 0x80 || isUTF8(text) else {
+        let (end, isASCII) = endOfPlainText(from: start)
+        let text = UnsafeBufferPointer(rebasing: bytes[start..<end])
+        guard end < bytes.count, bytes[end] == UInt8(ascii: "\""), isASCII || isUTF8(text) else {
             var text = try string()
             return try text.withUTF8(body)
         }
-        offset = i + 1
+        offset = end + 1
         return try body(text)
     }
 
@@ -232,6 +217,41 @@ public struct JSONCursor {
     }
 
     // MARK: Parts
+
+    /// The place of the first byte from `start` on that is a quote, a backslash or a control character, and whether all before
+    /// it are ASCII; the end of the bytes when there is none. Strings are nearly all of a file, so eight bytes are looked at
+    /// at once: a byte of `found` has its highest bit set where the text's byte is one of those. Subtracting may mark further
+    /// bytes behind the first one, never before it.
+    private func endOfPlainText(from start: Int) -> (end: Int, isASCII: Bool) {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let highest: UInt64 = 0x8080_8080_8080_8080
+        let raw = UnsafeRawBufferPointer(bytes)
+        var i = start
+        var beyond: UInt64 = 0
+        while i + 8 <= raw.count {
+            let word = UInt64(littleEndian: raw.loadUnaligned(fromByteOffset: i, as: UInt64.self))
+            let quotes = word ^ (ones &* 0x22)
+            let backslashes = word ^ (ones &* 0x5C)
+            let found =
+                (((quotes &- ones) & ~quotes) | ((backslashes &- ones) & ~backslashes)
+                    | ((word &- ones &* 0x20) & ~word)) & highest
+            if found != 0 {
+                let before = found & (0 &- found) &- 1
+                beyond |= word & before & highest
+                return (i + found.trailingZeroBitCount / 8, beyond == 0)
+            }
+            beyond |= word & highest
+            i += 8
+        }
+        var all: UInt8 = 0
+        while i < bytes.count, bytes[i] != UInt8(ascii: "\""), bytes[i] != UInt8(ascii: "\\"),
+            bytes[i] >= 0x20
+        {
+            all |= bytes[i]
+            i += 1
+        }
+        return (i, beyond == 0 && all < 0x80)
+    }
 
     private mutating func open(_ mark: UInt8, _ name: String) throws {
         skipSpace()
