@@ -91,19 +91,22 @@ public struct JSONCursor {
     /// closing `}`. It makes no `String`, for records that repeat by the million.
     public mutating func nextKey(among names: [StaticString]) throws -> Int? {
         guard try nextMember(closing: UInt8(ascii: "}")) else { return nil }
-        let position = try withStringBytes { key in
+        func position(_ key: UnsafeBufferPointer<UInt8>) -> Int {
             for (position, name) in names.enumerated() where name.utf8CodeUnitCount == key.count {
                 let same = (0..<key.count).allSatisfy { name.utf8Start[$0] == key[$0] }
                 if same { return position }
             }
             return -1
         }
-        skipSpace()
-        guard offset < bytes.count, bytes[offset] == UInt8(ascii: ":") else {
-            throw unexpected("':' after the key")
+        let found: Int
+        if let plain = try plainString() {
+            found = position(plain)
+        } else {
+            var key = try string()
+            found = key.withUTF8(position)
         }
-        offset += 1
-        return position
+        try colon()
+        return found
     }
 
     /// Reads a string.
@@ -135,52 +138,27 @@ public struct JSONCursor {
         throw unexpected("the closing quote of a string")
     }
 
-    /// Reads a string and gives its UTF-8 to `body`, without making a `String`; for long lists of short texts. The
-    /// bytes are valid within `body` only.
-    public mutating func withStringBytes<Result>(
-        _ body: (UnsafeBufferPointer<UInt8>) throws -> Result
-    ) throws -> Result {
-        skipSpace()
-        guard offset < bytes.count, bytes[offset] == UInt8(ascii: "\"") else { throw unexpected("a string") }
-        let start = offset + 1
-        var i = start
-        var all: UInt8 = 0
-        while i < bytes.count, bytes[i] != UInt8(ascii: "\""), bytes[i] != UInt8(ascii: "\\"),
-            bytes[i] >= 0x20
-        {
-            all |= bytes[i]
-            i += 1
+    /// Reads a string and appends its UTF-8 to `text`, without making a `String`; for long lists of short texts.
+    public mutating func appendString(to text: inout [UInt8]) throws {
+        if let plain = try plainString() {
+            text.append(contentsOf: plain)
+        } else {
+            text.append(contentsOf: try string().utf8)
         }
-        let text = UnsafeBufferPointer(rebasing: bytes[start..<i])
-        guard i < bytes.count, bytes[i] == UInt8(ascii: "\""), all < 0x80 || isUTF8(text) else {
-            var text = try string()
-            return try text.withUTF8(body)
-        }
-        offset = i + 1
-        return try body(text)
     }
 
-    /// Reads the next key and its colon, as ``nextKey()``, and gives its UTF-8 to `body`; nil at the closing `}`.
-    public mutating func withNextKeyBytes<Result>(
-        _ body: (UnsafeBufferPointer<UInt8>) throws -> Result
-    ) throws -> Result? {
-        guard try nextMember(closing: UInt8(ascii: "}")) else { return nil }
-        let result = try withStringBytes(body)
-        skipSpace()
-        guard offset < bytes.count, bytes[offset] == UInt8(ascii: ":") else {
-            throw unexpected("':' after the key")
-        }
-        offset += 1
-        return result
+    /// Reads the next key and its colon, as ``nextKey()``, and appends its UTF-8 to `text`; false at the closing `}`.
+    public mutating func appendNextKey(to text: inout [UInt8]) throws -> Bool {
+        guard try nextMember(closing: UInt8(ascii: "}")) else { return false }
+        try appendString(to: &text)
+        try colon()
+        return true
     }
 
     /// Reads a number without fraction that fits 64 bits. `1.0` and `1e3` are not integers.
     public mutating func integer() throws -> Int {
+        if let value = shortInteger() { return value }
         let (text, start) = try numberText()
-        // Ids are short: no text need be made of them.
-        if text.count <= 18, text.allSatisfy({ $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }) {
-            return text.reduce(0) { $0 * 10 + Int($1 - UInt8(ascii: "0")) }
-        }
         let written = String(decoding: text, as: UTF8.self)
         if let value = Int(written) { return value }
         offset = start
@@ -213,7 +191,7 @@ public struct JSONCursor {
     /// Steps over the next value, whatever it is, checking its syntax.
     public mutating func skipValue() throws {
         switch try peek() {
-        case .string: try withStringBytes { _ in }
+        case .string: if try plainString() == nil { _ = try string() }
         case .number: _ = try numberText()
         case .bool: _ = try bool()
         case .null: if !null() { throw unexpected("null") }
@@ -242,6 +220,7 @@ public struct JSONCursor {
         atStart = true
     }
 
+    @inline(__always)
     private mutating func nextMember(closing mark: UInt8) throws -> Bool {
         skipSpace()
         let first = atStart
@@ -262,13 +241,72 @@ public struct JSONCursor {
         return true
     }
 
+    @inline(__always)
     private mutating func skipSpace() {
-        while offset < bytes.count {
+        while offset < bytes.count, bytes[offset] <= 0x20 {
             switch bytes[offset] {
             case 0x20, 0x0A, 0x0D, 0x09: offset += 1
             default: return
             }
         }
+    }
+
+    /// Reads the colon after a key.
+    @inline(__always)
+    private mutating func colon() throws {
+        skipSpace()
+        guard offset < bytes.count, bytes[offset] == UInt8(ascii: ":") else {
+            throw unexpected("':' after the key")
+        }
+        offset += 1
+    }
+
+    /// Reads a string that stands in the source as it is. Reads nothing and returns nil when it has escapes or faults,
+    /// which are the business of ``string()``.
+    @inline(__always)
+    private mutating func plainString() throws -> UnsafeBufferPointer<UInt8>? {
+        skipSpace()
+        guard offset < bytes.count, bytes[offset] == UInt8(ascii: "\"") else { throw unexpected("a string") }
+        let start = offset + 1
+        let (end, isASCII) = plainEnd(from: start)
+        let text = UnsafeBufferPointer(rebasing: bytes[start..<end])
+        guard end < bytes.count, bytes[end] == UInt8(ascii: "\""), isASCII || isUTF8(text) else { return nil }
+        offset = end + 1
+        return text
+    }
+
+    /// Where the next quote, backslash or control character stands, or the end of the source; and whether all before it
+    /// is ASCII. Looks at eight bytes at a time: in `~x & (x - 1) & 0x80`, done for each byte of a word, the lowest bit
+    /// that is set belongs to the first byte that is 0.
+    @inline(__always)
+    private func plainEnd(from start: Int) -> (end: Int, isASCII: Bool) {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let tops = ones << 7
+        let raw = UnsafeRawBufferPointer(bytes)
+        var i = start
+        var all: UInt64 = 0
+        while i + 8 <= bytes.count {
+            let word = UInt64(littleEndian: raw.loadUnaligned(fromByteOffset: i, as: UInt64.self))
+            let quote = word ^ ones &* 0x22
+            let backslash = word ^ ones &* 0x5C
+            let ends =
+                ((quote &- ones) & ~quote | (backslash &- ones) & ~backslash | (word &- ones &* 0x20) & ~word)
+                & tops
+            if ends != 0 {
+                // The bytes below the one found.
+                all |= word & ((ends & (0 &- ends)) &- 1)
+                return (i + ends.trailingZeroBitCount / 8, all & tops == 0)
+            }
+            all |= word
+            i += 8
+        }
+        while i < bytes.count, bytes[i] != UInt8(ascii: "\""), bytes[i] != UInt8(ascii: "\\"),
+            bytes[i] >= 0x20
+        {
+            all |= UInt64(bytes[i])
+            i += 1
+        }
+        return (i, all & tops == 0)
     }
 
     private mutating func consume(_ word: StaticString) -> Bool {
@@ -277,6 +315,26 @@ public struct JSONCursor {
         for i in 0..<length where bytes[offset + i] != word.utf8Start[i] { return false }
         offset += length
         return true
+    }
+
+    /// Reads a number of at most 18 digits and nothing else, as ids are; reads nothing when another value comes.
+    @inline(__always)
+    private mutating func shortInteger() -> Int? {
+        skipSpace()
+        var i = offset
+        var value = 0
+        while i < bytes.count, i - offset <= 18, bytes[i] >= UInt8(ascii: "0"), bytes[i] <= UInt8(ascii: "9")
+        {
+            value = value &* 10 &+ Int(bytes[i] &- UInt8(ascii: "0"))
+            i += 1
+        }
+        let count = i - offset
+        guard (1...18).contains(count), count == 1 || bytes[offset] != UInt8(ascii: "0") else { return nil }
+        if i < bytes.count, bytes[i] == UInt8(ascii: ".") || bytes[i] | 0x20 == UInt8(ascii: "e") {
+            return nil
+        }
+        offset = i
+        return value
     }
 
     private mutating func numberText() throws -> (text: UnsafeBufferPointer<UInt8>, start: Int) {
