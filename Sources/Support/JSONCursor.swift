@@ -159,6 +159,16 @@ public struct JSONCursor {
         return result
     }
 
+    /// Reads a string and appends its UTF-8 to `text`, without making a `String`; for long lists of short texts.
+    public mutating func appendString(to text: inout [UInt8]) throws {
+        try withStringBytes { text.append(contentsOf: $0) }
+    }
+
+    /// Reads the next key and its colon and appends its UTF-8 to `text`; false at the closing `}`.
+    public mutating func appendNextKey(to text: inout [UInt8]) throws -> Bool {
+        try withNextKeyBytes { text.append(contentsOf: $0) } != nil
+    }
+
     /// Reads a number without fraction that fits 64 bits. `1.0` and `1e3` are not integers.
     public mutating func integer() throws -> Int {
         let (text, start) = try numberText()

@@ -148,9 +148,9 @@ struct TokenMatcher: Sendable {
         var best: (id: Int32, end: Int)?
         var hash = vocabulary.emptyHash
         for i in start..<min(text.count, start + vocabulary.longest) {
-            hash = Vocabulary.step(hash, text[i])
+            hash.add(text[i])
             let candidate = UnsafeBufferPointer(rebasing: text[start...i])
-            if let number = vocabulary.number(hash, prefix: [], candidate) {
+            if let number = vocabulary.number(hash, candidate) {
                 best = (vocabulary.id(number: number), i + 1)
             }
         }

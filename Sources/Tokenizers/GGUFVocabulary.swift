@@ -141,14 +141,14 @@ extension TokenizerParts {
 
     private init(bytePairs gguf: GGUFVocabulary, source: String) throws {
         let vocabulary = try Self.vocabulary(gguf.tokens, source: source)
-        var merges = MergeReader(vocabulary, prefix: "", expected: gguf.merges.count, source: source)
+        var merges = MergeList(expected: gguf.merges.count, source: source)
         for merge in gguf.merges {
             var merge = merge
-            try merge.withUTF8 { try merges.add($0) }
+            try merge.withUTF8 { try merges.append($0) }
         }
         var settings = BPE.Settings()
         settings.takesWholePieces = ["llama3", "llama-v3", "llama-bpe"].contains(gguf.pre)
-        model = BPE(vocabulary, merges: merges.table, settings)
+        model = BPE(vocabulary, merges: try merges.table(vocabulary, prefix: ""), settings)
         try gguf.layout(source).apply(to: &self, source: source)
     }
 
@@ -158,15 +158,16 @@ extension TokenizerParts {
         }
         let vocabulary = try Self.vocabulary(gguf.tokens, source: source)
         let unknown = gguf.unknownID ?? gguf.tokens.indices.first { gguf.isOf(2, $0) }
-        var merges = MergeReader(vocabulary, prefix: "", expected: gguf.merges.count, source: source)
+        var merges = MergeList(expected: gguf.merges.count, source: source)
         for merge in gguf.merges {
             var merge = merge
-            try merge.withUTF8 { try merges.add($0) }
+            try merge.withUTF8 { try merges.append($0) }
         }
         // Without merges, tokens of a higher score are merged first.
         let table =
             gguf.merges.isEmpty
-            ? MergeReader.implied(by: vocabulary, scores: gguf.scores.map(Double.init)) : merges.table
+            ? try MergeList.implied(by: vocabulary, scores: gguf.scores.map(Double.init))
+            : try merges.table(vocabulary, prefix: "")
         model = BPE(
             vocabulary, merges: table,
             BPE.Settings(
@@ -208,13 +209,13 @@ extension TokenizerParts {
     }
 }
 
-extension MergeReader {
+extension MergeList {
     /// The merges that a vocabulary with scores implies: higher scores first, of equal ones that with the longer parts.
-    fileprivate static func implied(by vocabulary: Vocabulary, scores: [Double]) -> MergeTable {
+    fileprivate static func implied(by vocabulary: Vocabulary, scores: [Double]) throws -> MergeTable {
         struct Candidate {
             var score: Double
             var lengths: (Int, Int)
-            var merge: (left: Int32, right: Int32, id: Int32)
+            var merge: MergeTable.Entry
         }
         var candidates: [Candidate] = []
         for (id, score) in scores.enumerated() {
@@ -225,7 +226,7 @@ extension MergeReader {
                     guard let left = vocabulary.id(for: UnsafeBufferPointer(rebasing: piece[..<cut])),
                         let right = vocabulary.id(for: UnsafeBufferPointer(rebasing: piece[cut...]))
                     else { continue }
-                    let merge = (left, right, Int32(truncatingIfNeeded: id))
+                    let merge = MergeTable.Entry(left: left, right: right, id: Int32(truncatingIfNeeded: id))
                     candidates.append(
                         Candidate(score: score, lengths: (index + 1, cuts.count - index), merge: merge))
                 }
@@ -237,11 +238,6 @@ extension MergeReader {
             if first.lengths != second.lengths { return first.lengths > second.lengths }
             return a < b
         }
-        var table = MergeTable(expected: candidates.count)
-        for (rank, index) in order.enumerated() {
-            let merge = candidates[index].merge
-            table.insert(merge.left, merge.right, rank: UInt32(truncatingIfNeeded: rank), id: merge.id)
-        }
-        return table
+        return try MergeTable(order.map { candidates[$0].merge })
     }
 }

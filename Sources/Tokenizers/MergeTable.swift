@@ -1,82 +1,57 @@
 import Support
 
 /// The merges of a byte-pair vocabulary: which two tokens become which third, and how early.
-///
-/// An open-addressing hash table on the pair of ids.
 struct MergeTable: Sendable {
     /// What a pair becomes: its rank in the upper half, lower ones first, and the id of the new token in the
     /// lower half. ``none`` where the pair is not merged.
     typealias Merge = UInt64
     static let none = Merge.max
 
-    private struct Entry {
-        var pair: UInt64
-        var merge: Merge
+    /// Two tokens and the one that they become.
+    struct Entry {
+        var left: Int32
+        var right: Int32
+        var id: Int32
     }
 
-    private var entries: [Entry]
-    private var mask: Int
-    private(set) var count = 0
+    /// By rank.
+    private let entries: [Entry]
+    /// Of the entries, by their pairs.
+    private var index: HashIndex
     /// Differs from table to table, so that no file can be made whose pairs all collide.
     private let factor = UInt64.random(in: 0 ... .max) | 1
 
-    /// - Parameter expected: a guess of the number of merges.
-    init(expected: Int = 0) {
-        var capacity = 64
-        while capacity * 2 < min(expected, 1 << 22) * 3 { capacity *= 2 }
-        entries = Array(repeating: Entry(pair: .max, merge: Self.none), count: capacity)
-        mask = capacity - 1
-    }
-
-    @inline(__always)
-    private static func key(_ left: Int32, _ right: Int32) -> UInt64 {
-        UInt64(UInt32(bitPattern: left)) << 32 | UInt64(UInt32(bitPattern: right))
-    }
-
-    @inline(__always)
-    private func home(_ pair: UInt64) -> Int {
-        let product = (pair ^ (pair >> 29)) &* factor
-        return Int(truncatingIfNeeded: product >> 31 ^ product >> 47) & mask
-    }
-
-    /// Adds a merge; of two of one pair the last counts.
-    mutating func insert(_ left: Int32, _ right: Int32, rank: UInt32, id: Int32) {
-        if (count + 1) * 3 > entries.count * 2 { grow() }
-        let merge = UInt64(rank) << 32 | UInt64(UInt32(bitPattern: id))
-        if place(Self.key(left, right), merge) { count += 1 }
-    }
-
-    private mutating func place(_ pair: UInt64, _ merge: Merge) -> Bool {
-        var place = home(pair)
-        while entries[place].pair != .max {
-            if entries[place].pair == pair {
-                entries[place].merge = merge
-                return false
-            }
-            place = (place + 1) & mask
+    /// The table of merges in the order of their ranks; of two of one pair the last counts.
+    init(_ entries: [Entry] = []) throws {
+        guard entries.count <= HashIndex.mostThings else {
+            throw VQAError("cannot read the merges of the tokenizer", because: "there are too many")
         }
-        entries[place] = Entry(pair: pair, merge: merge)
-        return true
+        self.entries = entries
+        index = HashIndex(count: entries.count)
+        let factor = factor
+        entries.withUnsafeBufferPointer { entries in
+            _ = index.insert(
+                below: entries.count, hash: { Self.hash(entries[$0].left, entries[$0].right, factor) },
+                replaces: true,
+                areEqual: { entries[$0].left == entries[$1].left && entries[$0].right == entries[$1].right })
+        }
     }
 
-    private mutating func grow() {
-        let old = entries
-        entries = Array(repeating: Entry(pair: .max, merge: Self.none), count: old.count * 2)
-        mask = entries.count - 1
-        for entry in old where entry.pair != .max { _ = place(entry.pair, entry.merge) }
+    @inline(__always)
+    private static func hash(_ left: Int32, _ right: Int32, _ factor: UInt64) -> UInt64 {
+        let pair = UInt64(UInt32(bitPattern: left)) << 32 | UInt64(UInt32(bitPattern: right))
+        let product = (pair ^ 0x9e37_79b9_7f4a_7c15).multipliedFullWidth(by: factor)
+        return product.high ^ product.low
     }
 
     /// What the two become.
     @inline(__always)
     func merge(_ left: Int32, _ right: Int32) -> Merge {
-        let pair = Self.key(left, right)
-        var place = home(pair)
-        while true {
-            let entry = entries[place]
-            if entry.pair == pair { return entry.merge }
-            if entry.pair == .max { return Self.none }
-            place = (place + 1) & mask
+        let rank = index.number(Self.hash(left, right, factor)) {
+            entries[$0].left == left && entries[$0].right == right
         }
+        guard let rank else { return Self.none }
+        return UInt64(truncatingIfNeeded: rank) << 32 | UInt64(UInt32(bitPattern: entries[rank].id))
     }
 }
 

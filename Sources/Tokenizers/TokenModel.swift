@@ -52,7 +52,7 @@ struct WordPiece: TokenModel {
     let unknownToken: String?
     /// The mark of tokens that go on a word, mostly `##`.
     private let prefix: [UInt8]
-    private let prefixHash: UInt64
+    private let prefixHash: TextHash
     /// Words of more scalars are unknown.
     private let longestWord: Int
     private let unknownID: Int32?
@@ -71,7 +71,7 @@ struct WordPiece: TokenModel {
         self.vocabulary = vocabulary
         self.unknownToken = unknownToken
         self.prefix = Array(prefix.utf8)
-        prefixHash = prefix.utf8.reduce(vocabulary.emptyHash, Vocabulary.step)
+        prefixHash = prefix.utf8.reduce(into: vocabulary.emptyHash) { $0.add($1) }
         self.longestWord = longestWord
         unknownID = vocabulary.id(for: unknownToken)
     }
@@ -95,13 +95,12 @@ struct WordPiece: TokenModel {
         if piece.count > longestWord, piece.count(where: { $0 & 0xC0 != 0x80 }) > longestWord {
             return try appendUnknown(piece, to: &tokens)
         }
-        let hash = piece.reduce(vocabulary.emptyHash, Vocabulary.step)
-        if let number = vocabulary.number(hash, prefix: [], piece) {
+        if let number = vocabulary.number(of: piece) {
             tokens.append(PieceToken(id: vocabulary.id(number: number), start: 0, end: piece.count))
             return
         }
         let before = tokens.count
-        var hashes: [(hash: UInt64, end: Int)] = []
+        var hashes: [(hash: TextHash, end: Int)] = []
         hashes.reserveCapacity(min(piece.count, vocabulary.longest))
         var start = 0
         while start < piece.count {
@@ -116,7 +115,7 @@ struct WordPiece: TokenModel {
 
     /// The longest token that begins at `start`. The hashes of all candidates are found in one pass.
     private func longestToken(
-        _ piece: UnsafeBufferPointer<UInt8>, from start: Int, _ hashes: inout [(hash: UInt64, end: Int)]
+        _ piece: UnsafeBufferPointer<UInt8>, from start: Int, _ hashes: inout [(hash: TextHash, end: Int)]
     ) -> PieceToken? {
         let prefix = start == 0 ? [] : prefix
         hashes.removeAll(keepingCapacity: true)
@@ -124,7 +123,7 @@ struct WordPiece: TokenModel {
         let limit = min(piece.count, start + max(0, vocabulary.longest - prefix.count))
         var i = start
         while i < limit {
-            hash = Vocabulary.step(hash, piece[i])
+            hash.add(piece[i])
             i += 1
             if i == piece.count || piece[i] & 0xC0 != 0x80 { hashes.append((hash, i)) }
         }

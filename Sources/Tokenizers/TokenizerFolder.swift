@@ -14,7 +14,7 @@ extension TokenizerParts {
         let bytes = file.bytes.bindMemory(to: UInt8.self)
         let vocabulary = try withExtendedLifetime(file) {
             var cursor = JSONCursor(bytes, source: path)
-            let vocabulary = try ModelReader.readVocabulary(&cursor, size: bytes.count)
+            let vocabulary = try Vocabulary(reading: &cursor, size: bytes.count)
             try cursor.end()
             return vocabulary
         }
@@ -63,8 +63,7 @@ extension TokenizerParts {
         _ vocabulary: Vocabulary, _ settings: BPE.Settings, mergesText path: String
     ) throws -> BPE {
         let file = try MappedFile(path)
-        var merges = MergeReader(
-            vocabulary, prefix: settings.prefix, expected: vocabulary.count, source: path)
+        var merges = MergeList(expected: vocabulary.count, source: path)
         try withExtendedLifetime(file) {
             let bytes = file.bytes.bindMemory(to: UInt8.self)
             guard String(validating: bytes, as: UTF8.self) != nil else {
@@ -78,10 +77,10 @@ extension TokenizerParts {
                 if line.last == 0x0D { line = line.dropLast() }
                 start = end + 1
                 if line.isEmpty || line.starts(with: "#version".utf8) { continue }
-                try merges.add(UnsafeBufferPointer(rebasing: line))
+                try merges.append(UnsafeBufferPointer(rebasing: line))
             }
         }
-        return BPE(vocabulary, merges: merges.table, settings)
+        return BPE(vocabulary, merges: try merges.table(vocabulary, prefix: settings.prefix), settings)
     }
 
     private static func token(_ text: String, _ vocabulary: Vocabulary, _ path: String) throws -> SpecialToken
@@ -116,7 +115,7 @@ extension TokenizerParts {
         let unknown = vocabulary.token(for: spm.unknownID) ?? "<unk>"
         switch spm.algorithm {
         case .bytePairs:
-            let merges = MergeReader.implied(by: vocabulary, order: Array(spm.kinds.indices)) { _ in false }
+            let merges = try MergeList.implied(by: vocabulary, order: Array(spm.kinds.indices)) { _ in false }
             model = BPE(
                 vocabulary, merges: merges,
                 BPE.Settings(
