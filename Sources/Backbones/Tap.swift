@@ -4,6 +4,9 @@ import Torch
 public enum TapSite: String, Sendable, CaseIterable {
     /// What enters a block, [B, T, D].
     case blockInput
+    /// What enters the attention to the own sequence after the norm before it, [B, T, D]. LLaMA's family, CLIP, SigLIP, EVA
+    /// and T5 have such a norm; elsewhere the block's input is it.
+    case attentionInput
     /// The attention output after its projection, before the residual sum, [B, T, D].
     case attentionOutput
     /// The attention output of each head before the projection, [B, H, T, D/H].

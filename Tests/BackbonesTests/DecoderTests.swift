@@ -178,6 +178,6 @@ import Torch
 extension TapSite {
     /// The sites of every decoder layer, and the final norm.
     static let decoder: [TapSite] = [
-        .blockInput, .headOutput, .attentionOutput, .mlpOutput, .blockOutput, .finalNorm,
+        .blockInput, .attentionInput, .headOutput, .attentionOutput, .mlpOutput, .blockOutput, .finalNorm,
     ]
 }
