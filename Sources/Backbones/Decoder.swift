@@ -153,7 +153,9 @@ struct DecoderContext {
     ) throws {
         let length = past + tokens
         func require(_ tensor: Tensor?, _ tail: [Int], _ name: String) throws {
-            guard let shape = tensor?.shape, ![rows, 1].contains(where: { [$0] + tail == shape }) else { return }
+            guard let shape = tensor?.shape, ![rows, 1].contains(where: { [$0] + tail == shape }) else {
+                return
+            }
             throw TorchError(
                 .shape, operation: "decoder", message: "the \(name) needs \([rows] + tail), got \(shape)")
         }

@@ -52,7 +52,8 @@ extension DecoderConfiguration {
         guard hiddenSize % heads == 0, (hiddenSize / heads) % 2 == 0, heads % keyValueHeads == 0 else {
             throw VQAError(
                 "cannot use the model", at: source,
-                because: "dim \(hiddenSize) does not give \(heads) heads, \(keyValueHeads) of keys, of an even width"
+                because:
+                    "dim \(hiddenSize) does not give \(heads) heads, \(keyValueHeads) of keys, of an even width"
             )
         }
         guard json["use_scaled_rope"]?.bool != true else {

@@ -45,7 +45,7 @@ public struct RepAdapter: Module {
 
     /// The shares of the two widening maps that a token decides: [..., D] → [..., 2].
     public func route(_ token: Tensor) throws -> Tensor {
-        try router(token.to(.float32) / temperature).softmax(-1)
+        try (router(token.to(.float32)) / temperature).softmax(-1)
     }
 
     /// [B, T, D] → [B, T, D]

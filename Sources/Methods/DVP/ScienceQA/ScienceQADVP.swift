@@ -169,7 +169,8 @@ public struct ScienceQADVP: Module {
     func textTap(_ routes: ScienceQARoutes? = nil, dropout: Double = 0) -> Tap {
         Tap([.attentionInput]) { _, layer, x in
             let adapter = added.textAdapters[layer]
-            let route = try routes?.known[layer] ?? adapter.route(x.selected(1, 0)).unsqueezed(1)  // [B, 1, 2]
+            // [B, 1, 2]
+            let route = try routes?.known[layer] ?? adapter.route(x.selected(1, 0)).unsqueezed(1)
             routes?.known[layer] = route
             return try adapter(x, route: route, dropout: dropout)
         }
@@ -278,7 +279,9 @@ public struct ScienceQAAdded: Module {
     /// One, or in the search one a layer.
     private var attentions: [VisualPromptAttention]
 
-    init(_ text: DecoderConfiguration, _ vision: CLIPVisionConfiguration, _ settings: ScienceQASettings) throws {
+    init(_ text: DecoderConfiguration, _ vision: CLIPVisionConfiguration, _ settings: ScienceQASettings)
+        throws
+    {
         func adapters(_ count: Int, _ size: Int) throws -> [RepAdapter] {
             try (0..<count).map { _ in
                 try RepAdapter(

@@ -62,7 +62,8 @@ struct ScienceQALayout {
         for example in examples {
             guard let first = example.ids.first, (0..<example.ids.count).contains(example.promptLength) else {
                 throw VQAError(
-                    "cannot lay out a problem", because: "its prompt has \(example.promptLength) of "
+                    "cannot lay out a problem",
+                    because: "its prompt has \(example.promptLength) of "
                         + "\(example.ids.count) tokens")
             }
             let image = [Int](repeating: 0, count: example.hasImage ? classTokens + 1 : 0)
