@@ -60,13 +60,17 @@ public struct Decoder: Module {
     ///     real tokens of a row.
     ///   - cache: receives the keys and values; nil when the text is seen once.
     ///   - range: the layers to run; all of them, and the final norm, when nil. Without the last layer the result is what
-    ///     enters the next one.
+    ///     enters the next one, and the cache waits for the layers above: it counts the tokens when the last layer has run.
     ///   - tail: compute only so many of the last positions in the last layer; the others lend it their keys and values.
     ///     Equal to computing all and taking these. Taps of that layer see these positions.
     ///   - bias: what is added to the attention scores of a layer, by its number: [H or 1, 1, S].
+    ///   - attention: bool [B or 1, 1, T, S], true where a query sees a key, in the place of the causal mask and of `mask`;
+    ///     every query must see a key. Layers that run by ranges may each have their own.
+    ///   - positions: int64 [B or 1, T], which `mask` would give otherwise.
     public func hidden(
         _ embeddings: Tensor, mask: Tensor? = nil, cache: KeyValueCache? = nil, tap: Tap? = nil,
-        layers range: Range<Int>? = nil, tail: Int? = nil, bias: [Int: Tensor] = [:]
+        layers range: Range<Int>? = nil, tail: Int? = nil, bias: [Int: Tensor] = [:],
+        attention: Tensor? = nil, positions: Tensor? = nil
     ) throws -> Tensor {
         let shape = embeddings.shape
         guard shape.count == 3, shape[2] == configuration.hiddenSize else {
@@ -76,15 +80,15 @@ public struct Decoder: Module {
         }
         let context = try DecoderContext(
             configuration, rows: shape[0], tokens: shape[1], past: cache?.length ?? 0, mask: mask,
-            dtype: embeddings.dtype)
+            attention: attention, positions: positions, dtype: embeddings.dtype)
         var hidden = embeddings
         for index in range ?? 0..<layers.count {
             let wanted = index == layers.count - 1 ? tail.map { min($0, shape[1]) } : nil
             hidden = try layers[index](
                 hidden, context, cache, index, tap, tail: wanted, bias: bias[index])
         }
-        cache?.advance(by: shape[1])
         guard range.map({ $0.upperBound == layers.count }) ?? true else { return hidden }
+        cache?.advance(by: shape[1])
         return try tap.at(.finalNorm, layers.count, norm(hidden))
     }
 
@@ -154,25 +158,37 @@ struct DecoderContext {
     private let windowed: [Int: Tensor]
 
     init(
-        _ configuration: DecoderConfiguration, rows: Int, tokens: Int, past: Int, mask: Tensor?, dtype: DType
+        _ configuration: DecoderConfiguration, rows: Int, tokens: Int, past: Int, mask: Tensor?,
+        attention: Tensor? = nil, positions given: Tensor? = nil, dtype: DType
     ) throws {
         let length = past + tokens
         (self.tokens, self.length) = (tokens, length)
+        func require(_ tensor: Tensor?, _ tail: [Int], _ name: String) throws {
+            guard let shape = tensor?.shape, ![rows, 1].contains(where: { [$0] + tail == shape }) else {
+                return
+            }
+            throw TorchError(
+                .shape, operation: "decoder", message: "the \(name) needs \([rows] + tail), got \(shape)")
+        }
         if let mask, mask.shape != [rows, length] {
             throw TorchError(
                 .shape, operation: "decoder", message: "the mask needs \([rows, length]), got \(mask.shape)")
         }
+        try require(attention, [1, tokens, length], "attention mask")
+        try require(given, [tokens], "table of positions")
         let keys = try mask?.to(.bool)
         let positions =
-            if let keys {
+            if let given {
+                given
+            } else if let keys {
                 try (keys.to(.int64).cumulativeSum(1) - 1).clamped(0, Double(1 << 24)).sliced(1, past)
             } else {
                 try Tensor.arange(Double(past), Double(length)).unsqueezed(0)
             }
         rotation = try Rotation(configuration.rotary, positions: positions, length: length, dtype: dtype)
         let widths = Set(configuration.windows.compactMap { $0 }.filter { $0 < length })
-        isCausal = keys == nil && past == 0
-        let needsFull = !isCausal && !(keys == nil && tokens == 1)
+        isCausal = keys == nil && past == 0 && attention == nil
+        let needsFull = !isCausal && !(keys == nil && attention == nil && tokens == 1)
         guard needsFull || !widths.isEmpty else {
             (full, windowed) = (nil, [:])
             return
@@ -181,12 +197,13 @@ struct DecoderContext {
         let query = try Tensor.arange(Double(past), Double(length)).unsqueezed(1)
         let distance = try query - Tensor.arange(0, Double(length)).unsqueezed(0)
         func seen(_ allowed: Tensor) throws -> Tensor {
+            if let attention { return try attention.to(.bool).and(allowed) }
             guard let keys else { return try allowed.unsqueezed(0).unsqueezed(0) }
             // A padded query sees itself: a row without any key has no softmax. No real token sees it.
             return try allowed.and(keys.unsqueezed(1)).or(distance .== 0).unsqueezed(1)
         }
         let causal = try distance .>= 0
-        full = needsFull ? try seen(causal) : nil
+        full = try attention?.to(.bool) ?? (needsFull ? seen(causal) : nil)
         windowed = try Dictionary(
             uniqueKeysWithValues: widths.map { ($0, try seen(causal.and(distance .< Double($0)))) })
     }
@@ -272,11 +289,12 @@ public struct DecoderLayer: Module {
         tail: Int? = nil, bias: Tensor? = nil
     ) throws -> Tensor {
         let whole = try tap.at(.blockInput, layer, input)
-        let attended = try attend(inputNorm(whole), context, cache, layer, tap, tail, bias)
+        let normed = try tap.at(.attentionInput, layer, inputNorm(whole))
+        let attended = try attend(normed, context, cache, layer, tap, tail, bias)
         let residual = try tail.map { try whole.sliced(1, whole.shape[1] - $0) } ?? whole
         let middle = try residual + tap.at(.attentionOutput, layer, attended)
-        let normed = try middleNorm(middle)
-        let fed = try down(activation(gate(normed)) * up(normed))
+        let fedInput = try middleNorm(middle)
+        let fed = try down(activation(gate(fedInput)) * up(fedInput))
         return try tap.at(.blockOutput, layer, middle + tap.at(.mlpOutput, layer, fed))
     }
 

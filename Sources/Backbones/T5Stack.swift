@@ -171,7 +171,7 @@ public struct T5Block: Module {
         let tap = pass.tap
         var hidden = try tap.at(.blockInput, layer, input)
 
-        let normed = try attentionNorm(hidden)
+        let normed = try tap.at(.attentionInput, layer, attentionNorm(hidden))
         var pair = try attention.keysAndValues(normed)
         if let cache { pair = try cache.store(pair.key, pair.value, layer: index) }
         let heads = try tap.at(

@@ -107,6 +107,8 @@ public struct Sample: Sendable, Equatable {
     public var correctChoice: Int?
     /// Why the answer is right, when the data set says so; A-OKVQA gives three.
     public var rationales: [String] = []
+    /// Named texts of the record that some prompts and targets use apart: ScienceQA's `lecture` and `solution`.
+    public var passages: [String: String] = [:]
     /// What the model may read besides the question: a hint, a caption, the text that was found in the image.
     public var context: String?
     /// Further classes that a score is broken down by, such as `subject` or `category`.

@@ -45,6 +45,7 @@ struct DVPWriter {
 
         var lower = try decoder.hidden(
             decoder.embed(batch.ids), mask: mask, cache: below, tap: pass.lowerTap, layers: 0..<layer)
+        below.advance(by: length)
         let text = DVPText(hidden: lower, mask: mask, layer: layer)
         let prompt = try model.prompted(text, model.language.query(text, model.settings), visual: visual)
         var upper = try decoder.hidden(
@@ -59,6 +60,7 @@ struct DVPWriter {
             lower = try decoder.hidden(
                 decoder.embed(Tensor(next, [rows, 1])), mask: mask, cache: below, tap: pass.lowerTap,
                 layers: 0..<layer)
+            below.advance(by: 1)
             upper = try decoder.hidden(
                 model.typed(lower), mask: extended(mask, rows, prompts, inFront: true), cache: above,
                 tap: pass.tap, layers: layer..<decoder.layers.count,
