@@ -73,7 +73,7 @@ extension TrainingRun {
         guard predictions.count == setup.test.samples.count else { return }
         let isVQA = setup.task.name == "vqav2"
         // As the release names it.
-        let name = isVQA ? "vqa_submit_\(folder.name).json" : setup.task.submissionFile
+        let name = isVQA ? "vqa_submit_\(folder.name).json" : setup.task.submissionFile(for: setup.test)
         try asBadInput {
             try setup.task.writeSubmission(predictions, for: setup.test, to: "\(folder.path)/\(name)")
         }
