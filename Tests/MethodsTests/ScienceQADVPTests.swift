@@ -33,7 +33,7 @@ enum ScienceQAWorld {
             for name in ["attention_norm", "ffn_norm"] { shapes["layers.\(layer).\(name).weight"] = [16] }
         }
         var weights: [String: Tensor] = [:]
-        for (name, shape) in shapes { weights[name] = try DVPBERTTests.parameter(name, shape) }
+        for (name, shape) in shapes { weights[name] = try DVPReference.parameter(name, shape) }
         return weights
     }
 
@@ -48,7 +48,7 @@ enum ScienceQAWorld {
         let root = "backbone.visual."
         var weights: [String: Tensor] = [:]
         func put(_ name: String, _ shape: [Int]) throws {
-            weights[name] = try DVPBERTTests.parameter(root + name, shape)
+            weights[name] = try DVPReference.parameter(root + name, shape)
         }
         try put("class_embedding", [8])
         try put("positional_embedding", [5, 8])
@@ -94,7 +94,7 @@ enum ScienceQAWorld {
         var model = try ScienceQADVP(decoder(), tower(), prefix: prefix, settings)
         try model.forEachParameter { slot, tensor in
             if ScienceQADVP.isTrained(slot.key) {
-                tensor = try DVPBERTTests.parameter(slot.key, tensor.shape)
+                tensor = try DVPReference.parameter(slot.key, tensor.shape)
             }
         }
         return model
@@ -113,10 +113,10 @@ enum ScienceQAWorld {
 @Suite(.serialized) struct ScienceQADVPTests {
     static func near(_ tensor: Tensor?, _ shape: [Int], _ sum: Double, _ absolute: Double) throws -> Bool {
         let tensor = try #require(tensor)
-        let found = try DVPBERTTests.sums(tensor)
+        let found = try DVPReference.sums(tensor)
         let isNear =
-            tensor.shape == shape && DVPBERTTests.near(found.sum, sum)
-            && DVPBERTTests.near(found.abs, absolute)
+            tensor.shape == shape && DVPReference.near(found.sum, sum)
+            && DVPReference.near(found.abs, absolute)
         if !isNear { print("shape \(tensor.shape), sums \(found)") }
         return isNear
     }
@@ -154,7 +154,7 @@ enum ScienceQAWorld {
         var found: [String: Double] = [:]
         for parameter in try model.trainableParameters() {
             if let gradient = try parameter.tensor.gradient() {
-                found[parameter.key] = try DVPBERTTests.sums(gradient).abs
+                found[parameter.key] = try DVPReference.sums(gradient).abs
             }
         }
         return found

@@ -15,6 +15,8 @@ final class DVPLowerStates {
     /// The layers that are asked for, in rising order.
     private let layers: [Int]
     private let padding: Padding
+    /// Whether equal texts of a batch are computed once.
+    private let shares: Bool
     private let keeps: Bool
     private var kept: Kept?
 
@@ -36,7 +38,7 @@ final class DVPLowerStates {
 
     /// - Parameters:
     ///   - layers: of T5 that writes none: what it writes is different each time.
-    ///   - keeps: whether states may be kept.
+    ///   - keeps: whether states may be kept and shared; otherwise every row is computed at every step.
     init(_ model: DVP, texts: [[Int]], layers: [Int], padding: Padding, keeps: Bool) {
         self.model = model
         self.texts = texts
@@ -44,7 +46,8 @@ final class DVPLowerStates {
         self.padding = padding
         let longest = max(padding.length, texts.map(\.count).max() ?? 0)
         let bytes = texts.count * longest * model.language.size * DType.float32.size * max(1, layers.count)
-        self.keeps = keeps && model.lowerLayersAreFrozen && bytes <= Self.limit
+        shares = keeps && model.lowerLayersAreFrozen
+        self.keeps = shares && bytes <= Self.limit
     }
 
     /// Some texts at one layer.
@@ -55,7 +58,9 @@ final class DVPLowerStates {
     /// Some texts at each of some layers, in the order of the layers.
     func all(_ indices: [Int], at wanted: [Int], pass: DVPPass) throws -> [DVPText] {
         if keeps { return try wanted.map { try fromKept(indices, $0) } }
-        guard model.lowerLayersAreFrozen else { return try states(indices, wanted, pass) }
+        guard shares else {
+            return try states(indices, wanted, model.lowerLayersAreFrozen ? model.pass() : pass)
+        }
         // Equal questions of a batch are computed once.
         var place: [Int: Int] = [:]
         var distinct: [Int] = []

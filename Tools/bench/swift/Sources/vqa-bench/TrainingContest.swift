@@ -19,14 +19,16 @@ struct TrainingContest {
     private let data: DVPData
     private let visual: Tensor
     private let classes: Int
-    private let model: DVPBERT
+    private let model: DVP
+    private let reader: DVPReader
     /// Batches without regard to length, the same for both sides.
     private let batches: [[Int]]
 
     /// - Parameter folder: keeps the image features from one run to the next.
     init(folder: String) throws {
         try Engine.setThreads(2)
-        let encoder = try TextEncoder("minilm")
+        let backbone = try DVPBackbone("minilm")
+        reader = try DVPReader(backbone, answers: .classify, maxLength: TrainingContest.maxLength)
         let tower = try VisionTower("efficientnet-lite0", imageSize: 64)
         let task = try TaskRegistry.named("easy-vqa").load(ModelLibrary.easyVQAData(), split: "train")
             .limited(to: TrainingContest.questions)
@@ -34,19 +36,17 @@ struct TrainingContest {
         let features = try VisualFeatures(
             task.samples.compactMap(\.images.first), tower: tower, cacheFolder: folder + "/features",
             brokenShare: 0)
-        data = try DVPData(
-            task.samples, encoder: encoder, maxLength: TrainingContest.maxLength, vocabulary: vocabulary
-        ) { $0.images.first.flatMap { features.rows[$0] } }
+        data = try DVPData(task.samples, reader: reader, vocabulary: vocabulary) {
+            $0.images.first.flatMap { features.rows[$0] }
+        }
         visual = features.tokens
         classes = vocabulary.answers.count
         var settings = DVPSettings.fixed
         settings.insertLayer = 4
         settings.dropout = 0
-        var model = try DVPBERT(
-            encoder.configuration, visualSize: tower.featureSize, classes: classes, settings)
-        try model.bert.load(encoder.weightsWithoutPooler, from: encoder.path)
-        try model.initialize(seed: 0)
-        try model.setTrainable { DVPBERT.isTrained($0, settings) }
+        var model = try DVP(
+            backbone.language(), visualSize: tower.featureSize, classes: classes, settings)
+        try model.prepareTraining(seed: 0, precision: .float32)
         self.model = model
         batches = EpochOrder.batches(
             count: data.items.count, size: TrainingContest.batchSize, seed: 0, epoch: 0)
@@ -57,7 +57,7 @@ struct TrainingContest {
     /// Writes weights.safetensors, data.safetensors and training.json.
     func prepare(in folder: String) throws {
         let length = TrainingContest.maxLength
-        let rows = data.items.map { data.questions[$0.question] }
+        let rows = data.items.map { data.texts[$0.text].ids }
         var targets = [Float](repeating: 0, count: rows.count * classes)
         for (row, item) in data.items.enumerated() {
             for target in item.targets { targets[row * classes + target.number] = target.score }
@@ -84,7 +84,7 @@ struct TrainingContest {
         let record: JSON = [
             "groups": groups, "batches": batches, "rate": .number(TrainingContest.rate),
             "steps": .integer(TrainingContest.steps), "insert_layer": .integer(model.settings.insertLayer),
-            "heads": .integer(model.settings.heads),
+            "heads": .integer(model.settings.heads ?? 1),
         ]
         try writeFile(record.text() + "\n", to: folder + "/training.json")
     }
@@ -93,7 +93,8 @@ struct TrainingContest {
 
     private func learner(stores: Bool) -> DVPLearner {
         DVPLearner(
-            model, data, visual: visual, classes: classes, precision: .float32, cachesLower: stores)
+            model, data, reader: reader, visual: visual, classes: classes, precision: .float32,
+            cachesLower: stores)
     }
 
     /// Shows the losses of the first steps, then: without stores, a round is a few steps on the common batches; with
