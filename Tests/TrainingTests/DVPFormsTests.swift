@@ -132,7 +132,7 @@ import Training
         }
         #expect(try firstLoss(second) < firstLoss(first))
         #expect(throws: VQAError.self) {
-            _ = try world.train("third", [load, "insert_layer=2", "baselines=false"])
+            _ = try world.train("third", [load, "insert_layer=0", "baselines=false"])
         }
     }
 
