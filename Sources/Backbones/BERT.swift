@@ -224,13 +224,17 @@ public struct BERTLayer: Module {
         tap: Tap?
     ) throws -> Tensor {
         let x = try tap.at(.blockInput, layer, input)
-        let residual = try position.map { try x.sliced(1, $0, $0 + 1) } ?? x
+        let seen = try tap.at(.attentionInput, layer, x)
+        func chosen(_ states: Tensor) throws -> Tensor {
+            try position.map { try states.sliced(1, $0, $0 + 1) } ?? states
+        }
+        let (asking, residual) = (try chosen(seen), try chosen(x))
         var heads =
             try position != nil && key.isFrozenPlain && value.isFrozenPlain
-            ? attendOnce(residual, to: x, mask: mask, dropout: dropout)
-            : splitHeads(query(residual), self.heads).attention(
-                key: splitHeads(key(x), self.heads), value: splitHeads(value(x), self.heads), mask: mask,
-                dropout: dropout)
+            ? attendOnce(asking, to: seen, mask: mask, dropout: dropout)
+            : splitHeads(query(asking), self.heads).attention(
+                key: splitHeads(key(seen), self.heads), value: splitHeads(value(seen), self.heads),
+                mask: mask, dropout: dropout)
         heads = try tap.at(.headOutput, layer, heads)  // [B, H, T, D/H]
         let attended = try tap.at(
             .attentionOutput, layer, attentionOutput(mergeHeads(heads)).dropout(dropout))

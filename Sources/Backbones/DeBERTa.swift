@@ -301,11 +301,12 @@ public struct DeBERTaLayer: Module {
     func callAsFunction(_ input: Tensor, _ context: DeBERTaContext, _ index: Int) throws -> Tensor {
         let (tap, dropout) = (context.tap, context.dropout)
         let x = try tap.at(.blockInput, index, input)
+        let seen = try tap.at(.attentionInput, index, x)
         let real = try context.mask?.unsqueezed(1).unsqueezed(3)  // [B, 1, T, 1]
-        var query = try splitHeads(query(x), heads)  // [B, H, T, D/H]
+        var query = try splitHeads(query(seen), heads)  // [B, H, T, D/H]
         // A padded query sees all keys alike, whatever it is: its scores are 0, and nothing gets a gradient from them.
         if let real { query = try query * real.to(query.dtype) }
-        let key = try splitHeads(key(x), heads)
+        let key = try splitHeads(key(seen), heads)
         var scores = try context.positions.flatMap { try positionScores(query, key, $0) }
         if let real {
             let (length, padding) = (real.shape[2], try real.not())
@@ -313,7 +314,7 @@ public struct DeBERTaLayer: Module {
             scores = try all.masked(padding.transposed(2, 3), lowestScore(query.dtype)).masked(padding, 0)
         }
         var attended = try query.attention(
-            key: key, value: splitHeads(value(x), heads), mask: scores?.to(query.dtype), dropout: dropout,
+            key: key, value: splitHeads(value(seen), heads), mask: scores?.to(query.dtype), dropout: dropout,
             scale: scale)
         if context.padding == .zero, let real { attended = try attended * real.to(attended.dtype) }
         attended = try tap.at(.headOutput, index, attended)

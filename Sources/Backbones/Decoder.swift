@@ -60,10 +60,17 @@ public struct Decoder: Module {
     ///     real tokens of a row.
     ///   - cache: receives the keys and values; nil when the text is seen once.
     ///   - range: the layers to run; all of them, and the final norm, when nil. Without the last layer the result is what
-    ///     enters the next one.
+    ///     enters the next one, and the cache waits for the layers above: it counts the tokens when the last layer has run.
+    ///   - tail: compute only so many of the last positions in the last layer; the others lend it their keys and values.
+    ///     Equal to computing all and taking these. Taps of that layer see these positions.
+    ///   - bias: what is added to the attention scores of a layer, by its number: [H or 1, 1, S].
+    ///   - attention: bool [B or 1, 1, T, S], true where a query sees a key, in the place of the causal mask and of `mask`;
+    ///     every query must see a key. Layers that run by ranges may each have their own.
+    ///   - positions: int64 [B or 1, T], which `mask` would give otherwise.
     public func hidden(
         _ embeddings: Tensor, mask: Tensor? = nil, cache: KeyValueCache? = nil, tap: Tap? = nil,
-        layers range: Range<Int>? = nil
+        layers range: Range<Int>? = nil, tail: Int? = nil, bias: [Int: Tensor] = [:],
+        attention: Tensor? = nil, positions: Tensor? = nil
     ) throws -> Tensor {
         let shape = embeddings.shape
         guard shape.count == 3, shape[2] == configuration.hiddenSize else {
@@ -73,13 +80,15 @@ public struct Decoder: Module {
         }
         let context = try DecoderContext(
             configuration, rows: shape[0], tokens: shape[1], past: cache?.length ?? 0, mask: mask,
-            dtype: embeddings.dtype)
+            attention: attention, positions: positions, dtype: embeddings.dtype)
         var hidden = embeddings
         for index in range ?? 0..<layers.count {
-            hidden = try layers[index](hidden, context, cache, index, tap)
+            let wanted = index == layers.count - 1 ? tail.map { min($0, shape[1]) } : nil
+            hidden = try layers[index](
+                hidden, context, cache, index, tap, tail: wanted, bias: bias[index])
         }
-        cache?.advance(by: shape[1])
         guard range.map({ $0.upperBound == layers.count }) ?? true else { return hidden }
+        cache?.advance(by: shape[1])
         return try tap.at(.finalNorm, layers.count, norm(hidden))
     }
 
@@ -139,30 +148,47 @@ struct DecoderContext {
     let rotation: Rotation
     /// True where every query sees exactly the keys up to its own; no mask is needed then.
     let isCausal: Bool
+    /// Queries of every row.
+    private let tokens: Int
+    /// Keys of every row.
+    private let length: Int
     /// [B or 1, 1, T, S], true where a query sees a key; nil when `isCausal`, or when one query sees all.
     private let full: Tensor?
     /// The same, cut to the window of a layer.
     private let windowed: [Int: Tensor]
 
     init(
-        _ configuration: DecoderConfiguration, rows: Int, tokens: Int, past: Int, mask: Tensor?, dtype: DType
+        _ configuration: DecoderConfiguration, rows: Int, tokens: Int, past: Int, mask: Tensor?,
+        attention: Tensor? = nil, positions given: Tensor? = nil, dtype: DType
     ) throws {
         let length = past + tokens
+        (self.tokens, self.length) = (tokens, length)
+        func require(_ tensor: Tensor?, _ tail: [Int], _ name: String) throws {
+            guard let shape = tensor?.shape, ![rows, 1].contains(where: { [$0] + tail == shape }) else {
+                return
+            }
+            throw TorchError(
+                .shape, operation: "decoder", message: "the \(name) needs \([rows] + tail), got \(shape)")
+        }
         if let mask, mask.shape != [rows, length] {
             throw TorchError(
                 .shape, operation: "decoder", message: "the mask needs \([rows, length]), got \(mask.shape)")
         }
+        try require(attention, [1, tokens, length], "attention mask")
+        try require(given, [tokens], "table of positions")
         let keys = try mask?.to(.bool)
         let positions =
-            if let keys {
+            if let given {
+                given
+            } else if let keys {
                 try (keys.to(.int64).cumulativeSum(1) - 1).clamped(0, Double(1 << 24)).sliced(1, past)
             } else {
                 try Tensor.arange(Double(past), Double(length)).unsqueezed(0)
             }
         rotation = try Rotation(configuration.rotary, positions: positions, length: length, dtype: dtype)
         let widths = Set(configuration.windows.compactMap { $0 }.filter { $0 < length })
-        isCausal = keys == nil && past == 0
-        let needsFull = !isCausal && !(keys == nil && tokens == 1)
+        isCausal = keys == nil && past == 0 && attention == nil
+        let needsFull = !isCausal && !(keys == nil && attention == nil && tokens == 1)
         guard needsFull || !widths.isEmpty else {
             (full, windowed) = (nil, [:])
             return
@@ -171,20 +197,32 @@ struct DecoderContext {
         let query = try Tensor.arange(Double(past), Double(length)).unsqueezed(1)
         let distance = try query - Tensor.arange(0, Double(length)).unsqueezed(0)
         func seen(_ allowed: Tensor) throws -> Tensor {
+            if let attention { return try attention.to(.bool).and(allowed) }
             guard let keys else { return try allowed.unsqueezed(0).unsqueezed(0) }
             // A padded query sees itself: a row without any key has no softmax. No real token sees it.
             return try allowed.and(keys.unsqueezed(1)).or(distance .== 0).unsqueezed(1)
         }
         let causal = try distance .>= 0
-        full = needsFull ? try seen(causal) : nil
+        full = try attention?.to(.bool) ?? (needsFull ? seen(causal) : nil)
         windowed = try Dictionary(
             uniqueKeysWithValues: widths.map { ($0, try seen(causal.and(distance .< Double($0)))) })
     }
 
-    /// The mask of a layer with this window, and whether plain causal attention serves.
-    func attention(window: Int?) -> (mask: Tensor?, causal: Bool) {
-        if let window, let mask = windowed[window] { return (mask, false) }
-        return (full, isCausal)
+    /// The causal mask of all queries, or of the last `tail`, [T, S]; nil when there is one query, which sees all.
+    func causal(tail: Int?) throws -> Tensor? {
+        let queries = tail ?? tokens
+        guard queries > 1 else { return nil }
+        return try Tensor.ones([queries, length], .bool).lowerTriangle(length - queries)
+    }
+
+    /// The mask of a layer with this window, and whether plain causal attention serves; with `tail`, for so many of the last
+    /// queries.
+    func attention(window: Int?, tail: Int? = nil) throws -> (mask: Tensor?, causal: Bool) {
+        let mask = window.flatMap { windowed[$0] } ?? full
+        guard let tail else { return (mask, mask == nil && isCausal) }
+        if let mask { return (try mask.sliced(2, mask.shape[2] - tail), false) }
+        guard tail > 1, isCausal else { return (nil, false) }
+        return (try causal(tail: tail), false)
     }
 }
 
@@ -245,26 +283,37 @@ public struct DecoderLayer: Module {
         try visitor("post_attention_layernorm", &middleNorm)
     }
 
-    /// [B, T, D] → [B, T, D]
+    /// [B, T, D] → [B, T, D], or the last `tail` positions of it.
     func callAsFunction(
-        _ input: Tensor, _ context: DecoderContext, _ cache: KeyValueCache?, _ layer: Int, _ tap: Tap?
+        _ input: Tensor, _ context: DecoderContext, _ cache: KeyValueCache?, _ layer: Int, _ tap: Tap?,
+        tail: Int? = nil, bias: Tensor? = nil
     ) throws -> Tensor {
-        let residual = try tap.at(.blockInput, layer, input)
-        let attended = try attend(inputNorm(residual), context, cache, layer, tap)
+        let whole = try tap.at(.blockInput, layer, input)
+        let normed = try tap.at(.attentionInput, layer, inputNorm(whole))
+        let attended = try attend(normed, context, cache, layer, tap, tail, bias)
+        let residual = try tail.map { try whole.sliced(1, whole.shape[1] - $0) } ?? whole
         let middle = try residual + tap.at(.attentionOutput, layer, attended)
-        let normed = try middleNorm(middle)
-        let fed = try down(activation(gate(normed)) * up(normed))
+        let fedInput = try middleNorm(middle)
+        let fed = try down(activation(gate(fedInput)) * up(fedInput))
         return try tap.at(.blockOutput, layer, middle + tap.at(.mlpOutput, layer, fed))
     }
 
     private func attend(
-        _ x: Tensor, _ context: DecoderContext, _ cache: KeyValueCache?, _ layer: Int, _ tap: Tap?
+        _ x: Tensor, _ context: DecoderContext, _ cache: KeyValueCache?, _ layer: Int, _ tap: Tap?,
+        _ tail: Int?, _ bias: Tensor?
     ) throws -> Tensor {
-        let queries = try context.rotation(splitHeads(query(x), heads))  // [B, H, T, Dh]
+        let asking = try tail.map { try x.sliced(1, x.shape[1] - $0) } ?? x
+        let turning = try tail.map { try context.rotation.tail($0) } ?? context.rotation
+        let queries = try turning(splitHeads(query(asking), heads))  // [B, H, T, Dh]
         var keys = try context.rotation(splitHeads(key(x), keyValueHeads))  // [B, Hk, T, Dh]
         var values = try splitHeads(value(x), keyValueHeads)
         if let cache { (keys, values) = try cache.store(keys, values, layer: layer) }  // [B, Hk, S, Dh]
-        let (mask, causal) = context.attention(window: window)
+        var (mask, causal) = try context.attention(window: window, tail: tail)
+        if let bias {
+            let hidden = try (mask ?? context.causal(tail: tail))?.not()
+            mask = try hidden.map { try bias.unsqueezed(0).masked($0, -.infinity) } ?? bias.unsqueezed(0)
+            causal = false
+        }
         let mixed = try queries.attention(
             key: keys, value: values, mask: mask, causal: causal, grouped: heads != keyValueHeads)
         return try output(mergeHeads(tap.at(.headOutput, layer, mixed)))

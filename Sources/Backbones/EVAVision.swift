@@ -233,7 +233,7 @@ private struct EVABlock: Module {
         let x = try tap.at(.blockInput, index, input)
         let shape = x.shape
         // [B, N, 3D] → [3, B, H, N, D/H]
-        let parts = try joint(attentionNorm(x))
+        let parts = try joint(tap.at(.attentionInput, index, attentionNorm(x)))
             .reshaped([shape[0], shape[1], 3, heads, shape[2] / heads]).permuted([2, 0, 3, 1, 4])
         let attended = try tap.at(
             .headOutput, index,

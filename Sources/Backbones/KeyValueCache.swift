@@ -41,8 +41,8 @@ public final class KeyValueCache {
         return (try keys[layer].sliced(2, 0, end), try values[layer].sliced(2, 0, end))
     }
 
-    /// Counts tokens that all layers have stored.
-    func advance(by count: Int) { length += count }
+    /// Counts tokens that all layers have stored. Layers that are run without the last one leave that to the caller.
+    public func advance(by count: Int) { length += count }
 
     /// Copies the tokens of a cache of one row into a row of this one, from token `start` on; ``advance(by:)`` then counts
     /// them.

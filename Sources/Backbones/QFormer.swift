@@ -266,8 +266,9 @@ private struct QFormerLayer: Module {
         _ index: Int, _ tap: Tap?
     ) throws -> Tensor {
         let x = try tap.at(.blockInput, index, input)
+        let asking = try tap.at(.attentionInput, index, x)
         let heads = try tap.at(
-            .headOutput, index, attention.heads(x, context: x, mask: mask, dropout: dropout))
+            .headOutput, index, attention.heads(asking, context: asking, mask: mask, dropout: dropout))
         let attended = try tap.at(.attentionOutput, index, attention.joined(heads, dropout: dropout))
         let rows = try attention.normed(attended + x)
         var query = try rows.sliced(1, 0, queries)  // [B, Q, D]

@@ -165,6 +165,14 @@ struct Rotation {
         sine = try (angles.sin() * configuration.attentionScale).to(dtype)
     }
 
+    private init(cosine: Tensor, sine: Tensor) { (self.cosine, self.sine) = (cosine, sine) }
+
+    /// The same of the last positions only.
+    func tail(_ count: Int) throws -> Rotation {
+        let start = cosine.shape[1] - count
+        return Rotation(cosine: try cosine.sliced(1, start), sine: try sine.sliced(1, start))
+    }
+
     /// [B, H, T, Dh] → the same, each pair (i, i + Dh/2) turned by its angle.
     ///
     /// One operation where it can be; gradients, second ones included, and half types take the plain form.

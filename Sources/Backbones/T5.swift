@@ -160,11 +160,16 @@ public struct T5: Module {
 
     /// Keys and values of every decoder block for an encoder output [B, S, D]: computed once, used by every pass.
     ///
-    /// - Parameter mask: [B, S], true for real tokens; nil when no row is padded.
-    public func memory(_ encoded: Tensor, mask: Tensor? = nil) throws -> T5Memory {
-        let pairs = try decoder.blocks.compactMap { try $0.crossAttention?.keysAndValues(encoded) }
+    /// - Parameters:
+    ///   - mask: [B, S], true for real tokens; nil when no row is padded.
+    ///   - range: the blocks that will read it; all of them when nil.
+    public func memory(_ encoded: Tensor, mask: Tensor? = nil, blocks range: Range<Int>? = nil) throws
+        -> T5Memory
+    {
+        let range = (range ?? 0..<decoder.blocks.count).clamped(to: 0..<decoder.blocks.count)
+        let pairs = try decoder.blocks[range].compactMap { try $0.crossAttention?.keysAndValues(encoded) }
         return try T5Memory(
-            pairs: pairs, hidden: mask.map { try hiddenKeys($0, like: encoded) })
+            first: range.lowerBound, pairs: pairs, hidden: mask.map { try hiddenKeys($0, like: encoded) })
     }
 
     /// Encoder blocks of a range, on hidden states [B, S, D] that stand before its first. All blocks and
@@ -212,7 +217,9 @@ public struct T5Pass {
 
 /// What an encoder has read, as the decoder's blocks attend to it.
 public struct T5Memory {
-    /// Of each decoder block, [B, H, S, K] each.
+    /// The block of the first pair.
+    var first = 0
+    /// Of each decoder block from there on, [B, H, S, K] each.
     let pairs: [(key: Tensor, value: Tensor)]
     /// Added to the scores, [B, 1, 1, S]; nil when no row is padded.
     let hidden: Tensor?
@@ -220,6 +227,7 @@ public struct T5Memory {
     /// The rows that `indices` name, in that order.
     func selected(_ indices: Tensor) throws -> T5Memory {
         try T5Memory(
+            first: first,
             pairs: pairs.map {
                 (try $0.key.selected(0, indices: indices), try $0.value.selected(0, indices: indices))
             },

@@ -171,7 +171,7 @@ public struct T5Block: Module {
         let tap = pass.tap
         var hidden = try tap.at(.blockInput, layer, input)
 
-        let normed = try attentionNorm(hidden)
+        let normed = try tap.at(.attentionInput, layer, attentionNorm(hidden))
         var pair = try attention.keysAndValues(normed)
         if let cache { pair = try cache.store(pair.key, pair.value, layer: index) }
         let heads = try tap.at(
@@ -180,11 +180,12 @@ public struct T5Block: Module {
         hidden = try hidden + attended.dropout(pass.dropout)
 
         if let crossAttention, let crossNorm {
-            guard let memory, memory.pairs.indices.contains(index) else {
+            guard let memory, memory.pairs.indices.contains(index - memory.first) else {
                 throw TorchError(.shape, operation: "T5", message: "the decoder needs what the encoder read")
             }
             let heads = try crossAttention.heads(
-                crossNorm(hidden), memory.pairs[index], scores: memory.hidden, dropout: pass.dropout)
+                crossNorm(hidden), memory.pairs[index - memory.first], scores: memory.hidden,
+                dropout: pass.dropout)
             let read = try tap.at(.crossAttentionOutput, layer, crossAttention.output(mergeHeads(heads)))
             hidden = try hidden + read.dropout(pass.dropout)
         }

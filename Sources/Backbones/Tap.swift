@@ -4,6 +4,9 @@ import Torch
 public enum TapSite: String, Sendable, CaseIterable {
     /// What enters a block, [B, T, D].
     case blockInput
+    /// What the attention to the own sequence reads, [B, T, D]: after the norm of a pre-norm block; in a post-norm block
+    /// (BERT, DeBERTa, Q-Former) the block's input, which the residual sum keeps as it was. Perceivers have no such site.
+    case attentionInput
     /// The attention output after its projection, before the residual sum, [B, T, D].
     case attentionOutput
     /// The attention output of each head before the projection, [B, H, T, D/H].

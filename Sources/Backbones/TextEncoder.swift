@@ -69,12 +69,26 @@ public struct TokenBatch {
     /// [B, L], bool
     public let mask: Tensor
 
-    /// - Parameter padID: what fills the end of short rows.
-    public init(_ rows: [[Int]], padID: Int = 0) throws {
-        let length = rows.map(\.count).max() ?? 0
-        ids = try Tensor(
-            rows.flatMap { $0 + Array(repeating: padID, count: length - $0.count) }, [rows.count, length])
-        mask = try Tensor(
-            rows.flatMap { row in (0..<length).map { $0 < row.count } } as [Bool], [rows.count, length])
+    /// Whether a row is shorter than the longest.
+    public let isPadded: Bool
+
+    /// - Parameters:
+    ///   - padID: what fills short rows.
+    ///   - isLeft: fill their beginning, so that all rows end together.
+    ///   - length: fill up to there at least.
+    public init(_ rows: [[Int]], padID: Int = 0, isLeft: Bool = false, length: Int = 0) throws {
+        let length = max(length, rows.map(\.count).max() ?? 0)
+        var ids: [Int] = []
+        var mask: [Bool] = []
+        for row in rows {
+            let padding = length - row.count
+            if isLeft { ids += Array(repeating: padID, count: padding) }
+            ids += row
+            if !isLeft { ids += Array(repeating: padID, count: padding) }
+            mask += (0..<length).map { isLeft ? $0 >= padding : $0 < row.count }
+        }
+        self.ids = try Tensor(ids, [rows.count, length])
+        self.mask = try Tensor(mask, [rows.count, length])
+        isPadded = mask.contains(false)
     }
 }

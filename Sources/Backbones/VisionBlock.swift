@@ -49,7 +49,7 @@ struct VisionBlock: Module {
     /// [B, N, D] → [B, N, D]; mask [B, 1, 1, N], true where a token may be attended to.
     func callAsFunction(_ input: Tensor, mask: Tensor? = nil, _ index: Int, _ tap: Tap?) throws -> Tensor {
         let x = try tap.at(.blockInput, index, input)
-        let normed = try attentionNorm(x)
+        let normed = try tap.at(.attentionInput, index, attentionNorm(x))
         var heads = try splitHeads(query(normed), self.heads).attention(
             key: splitHeads(key(normed), self.heads), value: splitHeads(value(normed), self.heads), mask: mask
         )

@@ -8,6 +8,8 @@ public struct VisionTower {
     private enum Model {
         case efficientNetLite(EfficientNetLite)
         case clip(CLIPVision)
+        case siglip(SigLIPVision)
+        case eva(EVAVision)
     }
 
     private let model: Model
@@ -28,8 +30,8 @@ public struct VisionTower {
     /// Opens an image encoder.
     ///
     /// - Parameters:
-    ///   - name: a short name, a CLIP folder in the Hugging Face layout, or a file with the weights of EfficientNet-Lite0
-    ///     or of an OpenAI CLIP tower.
+    ///   - name: a short name, a folder with CLIP, SigLIP or the EVA of InstructBLIP or BLIP-2 in the Hugging Face layout, or
+    ///     a file with the weights of EfficientNet-Lite0, of an OpenAI CLIP tower, or of LAVIS's `eva_vit_g.pth`.
     ///   - imageSize: the side of the square input; nil for the model's own (224 for EfficientNet-Lite0).
     public init(_ name: String, imageSize: Int? = nil) throws {
         let path = try ModelLibrary.locate(name)
@@ -50,20 +52,67 @@ public struct VisionTower {
             self.imageSize = (side, side)
             tokens = ((side + 31) / 32) * ((side + 31) / 32)
             featureSize = EfficientNetLite.featureSize
-        } else {
-            let (network, ownProcessor) = try VisionTower.clip(weights, path)
-            let side = network.configuration.imageSize
-            if let imageSize, imageSize != side {
-                throw VQAError(
-                    "cannot use the image size", at: "image_size",
-                    because: "\(imageSize) is not \(side), the size of \(name)")
-            }
-            model = .clip(network)
-            processor = ownProcessor
-            self.imageSize = (side, side)
-            tokens = (side / network.configuration.patchSize) * (side / network.configuration.patchSize) + 1
-            featureSize = network.configuration.hiddenSize
+            return
         }
+        let side: Int
+        switch try VisionTower.family(weights, path) {
+        case .siglip:
+            let source = path + "/config.json"
+            let network = try VisionTower.siglip(weights, source)
+            let shape = network.configuration
+            (side, featureSize) = (shape.imageSize, shape.hiddenSize)
+            tokens = (side / shape.patchSize) * (side / shape.patchSize)
+            (model, processor) = (.siglip(network), try ImageProcessor(folder: path))
+        case .eva:
+            let network = try VisionTower.eva(weights, path)
+            let shape = network.configuration
+            (side, featureSize) = (shape.imageSize, shape.hiddenSize)
+            tokens = (side / shape.patchSize) * (side / shape.patchSize) + 1
+            let own = isFolder(path) ? try ImageProcessor(folder: path) : .lavis(size: side)
+            (model, processor) = (.eva(network), own)
+        case .clip:
+            let (network, own) = try VisionTower.clip(weights, path)
+            let shape = network.configuration
+            (side, featureSize) = (shape.imageSize, shape.hiddenSize)
+            tokens = (side / shape.patchSize) * (side / shape.patchSize) + 1
+            (model, processor) = (.clip(network), own)
+        }
+        if let imageSize, imageSize != side {
+            throw VQAError(
+                "cannot use the image size", at: "image_size",
+                because: "\(imageSize) is not \(side), the size of \(name)")
+        }
+        self.imageSize = (side, side)
+    }
+
+    private enum Family { case clip, siglip, eva }
+
+    private static func family(_ weights: [String: Tensor], _ path: String) throws -> Family {
+        guard isFolder(path) else {
+            return weights.keys.contains { $0.hasSuffix("blocks.0.attn.qkv.weight") } ? .eva : .clip
+        }
+        let type = try JSON(contentsOf: path + "/config.json")["model_type"]?.string ?? ""
+        if type.hasPrefix("siglip") { return .siglip }
+        return type.hasPrefix("instructblip") || type.hasPrefix("blip-2") ? .eva : .clip
+    }
+
+    private static func siglip(_ weights: [String: Tensor], _ source: String) throws -> SigLIPVision {
+        var configuration = try SigLIPVisionConfiguration(JSON(contentsOf: source), source: source)
+        let names = SigLIPVision.renamed(weights)
+        configuration.hasHead = names["head.probe"] != nil
+        var network = try SigLIPVision(configuration)
+        try network.load(names, from: source)
+        return network
+    }
+
+    private static func eva(_ weights: [String: Tensor], _ path: String) throws -> EVAVision {
+        let source = path + "/config.json"
+        let configuration =
+            isFolder(path)
+            ? try EVAVisionConfiguration(JSON(contentsOf: source), source: source) : EVAVisionConfiguration()
+        var network = try EVAVision(configuration)
+        try network.load(EVAVision.renamed(weights, configuration), from: path)
+        return network
     }
 
     private static func clip(_ weights: [String: Tensor], _ path: String) throws -> (
@@ -104,6 +153,8 @@ public struct VisionTower {
             switch model {
             case .efficientNetLite(let network): try network.tokens(images)
             case .clip(let network): try network(images)
+            case .siglip(let network): try network(images)
+            case .eva(let network): try network(images)
             }
         }
     }
@@ -118,6 +169,11 @@ public struct VisionTower {
             case .clip(let network):
                 let hidden = try network(images)
                 return [NamedTensor("hidden", hidden), NamedTensor("pooled", try network.pooled(hidden))]
+            case .siglip(let network):
+                let hidden = try network(images)
+                let pooled = try network.pooled(hidden).map { [NamedTensor("pooled", $0)] } ?? []
+                return [NamedTensor("hidden", hidden)] + pooled
+            case .eva(let network): return [NamedTensor("hidden", try network(images))]
             }
         }
     }

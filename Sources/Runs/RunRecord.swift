@@ -50,6 +50,8 @@ public struct RunRecord: Sendable, Equatable {
         public var configurationSHA256 = ""
         /// The error line of a run that failed.
         public var error: String?
+        /// What a reader of the results must know, such as which epoch was kept.
+        public var notes: [String] = []
 
         /// A run that starts now.
         public init(
@@ -138,6 +140,7 @@ extension RunRecord.RunInfo {
             .init("preset", .string(preset)), .init("configuration", configuration),
             .init("configuration_sha256", .string(configurationSHA256)),
             .init("error", error.map { .string($0) } ?? .null),
+            .init("notes", .array(notes.map { .string($0) })),
         ]
     }
 }
@@ -212,6 +215,7 @@ extension RunRecord.RunInfo {
         configuration = json["configuration"] ?? .object([])
         configurationSHA256 = json["configuration_sha256"]?.string ?? ""
         error = json["error"]?.string
+        notes = json["notes"]?.array?.compactMap(\.string) ?? []
     }
 }
 

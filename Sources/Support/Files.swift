@@ -161,6 +161,9 @@ public func makeFolder(_ path: String) throws {
     }
 }
 
+/// Removes a file; nothing happens when there is none, or it may not be removed.
+public func removeFile(_ path: String) { unlink(path) }
+
 /// True when `path` names something.
 public func fileExists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 

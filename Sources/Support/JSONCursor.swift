@@ -1,3 +1,9 @@
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
 /// A forward reader of JSON bytes: the caller asks for what it expects and gets it, or an error that names the source
 /// and the byte. It builds nothing that is not asked for, so large files cost little.
 ///
@@ -90,23 +96,13 @@ public struct JSONCursor {
     /// Reads the next key and its colon and tells which of `names` it is: its position, or -1 for another key; nil at the
     /// closing `}`. It makes no `String`, for records that repeat by the million.
     public mutating func nextKey(among names: [StaticString]) throws -> Int? {
-        guard try nextMember(closing: UInt8(ascii: "}")) else { return nil }
-        func position(_ key: UnsafeBufferPointer<UInt8>) -> Int {
+        try withNextKeyBytes { key in
             for (position, name) in names.enumerated() where name.utf8CodeUnitCount == key.count {
-                let same = (0..<key.count).allSatisfy { name.utf8Start[$0] == key[$0] }
-                if same { return position }
+                guard let start = key.baseAddress else { return position }
+                if memcmp(name.utf8Start, start, key.count) == 0 { return position }
             }
             return -1
         }
-        let found: Int
-        if let plain = try plainString() {
-            found = position(plain)
-        } else {
-            var key = try string()
-            found = key.withUTF8(position)
-        }
-        try colon()
-        return found
     }
 
     /// Reads a string.
@@ -114,51 +110,72 @@ public struct JSONCursor {
         skipSpace()
         guard offset < bytes.count, bytes[offset] == UInt8(ascii: "\"") else { throw unexpected("a string") }
         let start = offset + 1
-        var i = start
-        var all: UInt8 = 0
-        while i < bytes.count {
-            let byte = bytes[i]
-            all |= byte
-            if byte == UInt8(ascii: "\"") {
-                offset = i + 1
-                guard all >= 0x80 else {
-                    return String(
-                        decoding: UnsafeBufferPointer(rebasing: bytes[start..<i]), as: UTF8.self)
-                }
-                return try decodeUTF8(bytes[start..<i], at: start)
-            }
-            if byte == UInt8(ascii: "\\") { return try escapedString(from: start, firstEscape: i) }
-            if byte < 0x20 {
-                offset = i
-                throw unexpected("no raw control character inside a string")
-            }
-            i += 1
+        let (end, isASCII) = endOfPlainText(from: start)
+        guard end < bytes.count else {
+            offset = bytes.count
+            throw unexpected("the closing quote of a string")
         }
-        offset = bytes.count
-        throw unexpected("the closing quote of a string")
+        switch bytes[end] {
+        case UInt8(ascii: "\""):
+            offset = end + 1
+            guard isASCII else { return try decodeUTF8(bytes[start..<end], at: start) }
+            return String(decoding: UnsafeBufferPointer(rebasing: bytes[start..<end]), as: UTF8.self)
+        case UInt8(ascii: "\\"): return try escapedString(from: start, firstEscape: end)
+        default:
+            offset = end
+            throw unexpected("no raw control character inside a string")
+        }
+    }
+
+    /// Reads a string and gives its UTF-8 to `body`, without making a `String`; for long lists of short texts. The
+    /// bytes are valid within `body` only.
+    public mutating func withStringBytes<Result>(
+        _ body: (UnsafeBufferPointer<UInt8>) throws -> Result
+    ) throws -> Result {
+        skipSpace()
+        guard offset < bytes.count, bytes[offset] == UInt8(ascii: "\"") else { throw unexpected("a string") }
+        let start = offset + 1
+        let (end, isASCII) = endOfPlainText(from: start)
+        let text = UnsafeBufferPointer(rebasing: bytes[start..<end])
+        guard end < bytes.count, bytes[end] == UInt8(ascii: "\""), isASCII || isUTF8(text) else {
+            var text = try string()
+            return try text.withUTF8(body)
+        }
+        offset = end + 1
+        return try body(text)
+    }
+
+    /// Reads the next key and its colon, as ``nextKey()``, and gives its UTF-8 to `body`; nil at the closing `}`.
+    public mutating func withNextKeyBytes<Result>(
+        _ body: (UnsafeBufferPointer<UInt8>) throws -> Result
+    ) throws -> Result? {
+        guard try nextMember(closing: UInt8(ascii: "}")) else { return nil }
+        let result = try withStringBytes(body)
+        skipSpace()
+        guard offset < bytes.count, bytes[offset] == UInt8(ascii: ":") else {
+            throw unexpected("':' after the key")
+        }
+        offset += 1
+        return result
     }
 
     /// Reads a string and appends its UTF-8 to `text`, without making a `String`; for long lists of short texts.
     public mutating func appendString(to text: inout [UInt8]) throws {
-        if let plain = try plainString() {
-            text.append(contentsOf: plain)
-        } else {
-            text.append(contentsOf: try string().utf8)
-        }
+        try withStringBytes { text.append(contentsOf: $0) }
     }
 
-    /// Reads the next key and its colon, as ``nextKey()``, and appends its UTF-8 to `text`; false at the closing `}`.
+    /// Reads the next key and its colon and appends its UTF-8 to `text`; false at the closing `}`.
     public mutating func appendNextKey(to text: inout [UInt8]) throws -> Bool {
-        guard try nextMember(closing: UInt8(ascii: "}")) else { return false }
-        try appendString(to: &text)
-        try colon()
-        return true
+        try withNextKeyBytes { text.append(contentsOf: $0) } != nil
     }
 
     /// Reads a number without fraction that fits 64 bits. `1.0` and `1e3` are not integers.
     public mutating func integer() throws -> Int {
-        if let value = shortInteger() { return value }
         let (text, start) = try numberText()
+        // Ids are short: no text need be made of them.
+        if text.count <= 18, text.allSatisfy({ $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }) {
+            return text.reduce(0) { $0 * 10 + Int($1 - UInt8(ascii: "0")) }
+        }
         let written = String(decoding: text, as: UTF8.self)
         if let value = Int(written) { return value }
         offset = start
@@ -191,7 +208,7 @@ public struct JSONCursor {
     /// Steps over the next value, whatever it is, checking its syntax.
     public mutating func skipValue() throws {
         switch try peek() {
-        case .string: if try plainString() == nil { _ = try string() }
+        case .string: try withStringBytes { _ in }
         case .number: _ = try numberText()
         case .bool: _ = try bool()
         case .null: if !null() { throw unexpected("null") }
@@ -211,6 +228,41 @@ public struct JSONCursor {
 
     // MARK: Parts
 
+    /// The place of the first byte from `start` on that is a quote, a backslash or a control character, and whether all before
+    /// it are ASCII; the end of the bytes when there is none. Strings are nearly all of a file, so eight bytes are looked at
+    /// at once: a byte of `found` has its highest bit set where the text's byte is one of those. Subtracting may mark further
+    /// bytes behind the first one, never before it.
+    private func endOfPlainText(from start: Int) -> (end: Int, isASCII: Bool) {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let highest: UInt64 = 0x8080_8080_8080_8080
+        let raw = UnsafeRawBufferPointer(bytes)
+        var i = start
+        var beyond: UInt64 = 0
+        while i + 8 <= raw.count {
+            let word = UInt64(littleEndian: raw.loadUnaligned(fromByteOffset: i, as: UInt64.self))
+            let quotes = word ^ (ones &* 0x22)
+            let backslashes = word ^ (ones &* 0x5C)
+            let found =
+                (((quotes &- ones) & ~quotes) | ((backslashes &- ones) & ~backslashes)
+                    | ((word &- ones &* 0x20) & ~word)) & highest
+            if found != 0 {
+                let before = found & (0 &- found) &- 1
+                beyond |= word & before & highest
+                return (i + found.trailingZeroBitCount / 8, beyond == 0)
+            }
+            beyond |= word & highest
+            i += 8
+        }
+        var all: UInt8 = 0
+        while i < bytes.count, bytes[i] != UInt8(ascii: "\""), bytes[i] != UInt8(ascii: "\\"),
+            bytes[i] >= 0x20
+        {
+            all |= bytes[i]
+            i += 1
+        }
+        return (i, beyond == 0 && all < 0x80)
+    }
+
     private mutating func open(_ mark: UInt8, _ name: String) throws {
         skipSpace()
         guard offset < bytes.count, bytes[offset] == mark else { throw unexpected(name) }
@@ -220,7 +272,6 @@ public struct JSONCursor {
         atStart = true
     }
 
-    @inline(__always)
     private mutating func nextMember(closing mark: UInt8) throws -> Bool {
         skipSpace()
         let first = atStart
@@ -241,72 +292,13 @@ public struct JSONCursor {
         return true
     }
 
-    @inline(__always)
     private mutating func skipSpace() {
-        while offset < bytes.count, bytes[offset] <= 0x20 {
+        while offset < bytes.count {
             switch bytes[offset] {
             case 0x20, 0x0A, 0x0D, 0x09: offset += 1
             default: return
             }
         }
-    }
-
-    /// Reads the colon after a key.
-    @inline(__always)
-    private mutating func colon() throws {
-        skipSpace()
-        guard offset < bytes.count, bytes[offset] == UInt8(ascii: ":") else {
-            throw unexpected("':' after the key")
-        }
-        offset += 1
-    }
-
-    /// Reads a string that stands in the source as it is. Reads nothing and returns nil when it has escapes or faults,
-    /// which are the business of ``string()``.
-    @inline(__always)
-    private mutating func plainString() throws -> UnsafeBufferPointer<UInt8>? {
-        skipSpace()
-        guard offset < bytes.count, bytes[offset] == UInt8(ascii: "\"") else { throw unexpected("a string") }
-        let start = offset + 1
-        let (end, isASCII) = plainEnd(from: start)
-        let text = UnsafeBufferPointer(rebasing: bytes[start..<end])
-        guard end < bytes.count, bytes[end] == UInt8(ascii: "\""), isASCII || isUTF8(text) else { return nil }
-        offset = end + 1
-        return text
-    }
-
-    /// Where the next quote, backslash or control character stands, or the end of the source; and whether all before it
-    /// is ASCII. Looks at eight bytes at a time: in `~x & (x - 1) & 0x80`, done for each byte of a word, the lowest bit
-    /// that is set belongs to the first byte that is 0.
-    @inline(__always)
-    private func plainEnd(from start: Int) -> (end: Int, isASCII: Bool) {
-        let ones: UInt64 = 0x0101_0101_0101_0101
-        let tops = ones << 7
-        let raw = UnsafeRawBufferPointer(bytes)
-        var i = start
-        var all: UInt64 = 0
-        while i + 8 <= bytes.count {
-            let word = UInt64(littleEndian: raw.loadUnaligned(fromByteOffset: i, as: UInt64.self))
-            let quote = word ^ ones &* 0x22
-            let backslash = word ^ ones &* 0x5C
-            let ends =
-                ((quote &- ones) & ~quote | (backslash &- ones) & ~backslash | (word &- ones &* 0x20) & ~word)
-                & tops
-            if ends != 0 {
-                // The bytes below the one found.
-                all |= word & ((ends & (0 &- ends)) &- 1)
-                return (i + ends.trailingZeroBitCount / 8, all & tops == 0)
-            }
-            all |= word
-            i += 8
-        }
-        while i < bytes.count, bytes[i] != UInt8(ascii: "\""), bytes[i] != UInt8(ascii: "\\"),
-            bytes[i] >= 0x20
-        {
-            all |= UInt64(bytes[i])
-            i += 1
-        }
-        return (i, all & tops == 0)
     }
 
     private mutating func consume(_ word: StaticString) -> Bool {
@@ -315,26 +307,6 @@ public struct JSONCursor {
         for i in 0..<length where bytes[offset + i] != word.utf8Start[i] { return false }
         offset += length
         return true
-    }
-
-    /// Reads a number of at most 18 digits and nothing else, as ids are; reads nothing when another value comes.
-    @inline(__always)
-    private mutating func shortInteger() -> Int? {
-        skipSpace()
-        var i = offset
-        var value = 0
-        while i < bytes.count, i - offset <= 18, bytes[i] >= UInt8(ascii: "0"), bytes[i] <= UInt8(ascii: "9")
-        {
-            value = value &* 10 &+ Int(bytes[i] &- UInt8(ascii: "0"))
-            i += 1
-        }
-        let count = i - offset
-        guard (1...18).contains(count), count == 1 || bytes[offset] != UInt8(ascii: "0") else { return nil }
-        if i < bytes.count, bytes[i] == UInt8(ascii: ".") || bytes[i] | 0x20 == UInt8(ascii: "e") {
-            return nil
-        }
-        offset = i
-        return value
     }
 
     private mutating func numberText() throws -> (text: UnsafeBufferPointer<UInt8>, start: Int) {

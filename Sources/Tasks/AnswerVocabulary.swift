@@ -158,15 +158,28 @@ public struct AnswerVocabulary: Sendable, Equatable {
     /// Writes ``json`` atomically.
     public func save(to path: String) throws { try writeFile(json.text(indented: true) + "\n", to: path) }
 
-    /// Reads what ``save(to:)`` wrote, or a plain JSON list of strings, which is taken as written.
+    /// Reads what ``save(to:)`` wrote, or another form that ``init(_:source:)`` reads.
     public init(contentsOf path: String) throws {
         try self.init(JSON(contentsOf: path, limit: 64 << 20), source: path)
     }
 
-    /// Reads ``json``, or a plain list of strings; `source` is the name in errors.
+    /// Reads ``json``, a plain list of strings, or OpenVQA's dictionary of GQA's answers (`dicts.json`: a list whose first
+    /// element gives each answer its number); `source` is the name in errors.
     public init(_ json: JSON, source: String) throws {
         func failure(_ why: String) -> VQAError {
             VQAError("cannot read the list of answers", at: source, because: why)
+        }
+        if let numbers = json.array?.first?.members {
+            var answers = [String?](repeating: nil, count: numbers.count)
+            for member in numbers {
+                guard let number = member.value.integer, answers.indices.contains(number),
+                    answers[number] == nil
+                else { throw failure("the answers are not numbered from 0, each once") }
+                answers[number] = member.key
+            }
+            let rule = Rule(minimumCount: 1, normalisesAnswers: true, normalisesAnnotators: false)
+            try self.init(answers.compactMap { $0 }, rule: rule)
+            return
         }
         var rule = Rule.asWritten
         if json.members != nil {

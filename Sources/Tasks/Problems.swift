@@ -80,6 +80,12 @@ public struct ProblemLog: Sendable {
         collect(kind, at: error.place ?? place, error.why)
     }
 
+    /// Records what another log has collected.
+    mutating func collect(_ other: ProblemLog) {
+        counts.merge(other.counts, uniquingKeysWith: +)
+        problems += other.problems.prefix(max(0, Self.limit - problems.count))
+    }
+
     /// Records an error that a reader threw, with its own words; rethrows it when the log stops at fatal
     /// faults.
     mutating func report(_ kind: Problem.Kind, _ error: any Error) throws {

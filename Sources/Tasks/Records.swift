@@ -33,15 +33,21 @@ func withText<Result>(
 /// Walks over the records of a JSON list. `parse` reads one value, `use` gets it with its number, from 1.
 ///
 /// A record that `parse` refuses is reported as ``Problem/Kind/badRecord`` and stepped over; broken syntax
-/// cannot be stepped over and is thrown.
+/// cannot be stepped over and is thrown. What was read of `file`, if it is given, leaves the memory: some files have gigabytes.
 func readList<Record>(
-    _ cursor: inout JSONCursor, log: inout ProblemLog, parse: (inout JSONCursor) throws -> Record,
+    _ cursor: inout JSONCursor, of file: MappedFile? = nil, log: inout ProblemLog,
+    parse: (inout JSONCursor) throws -> Record,
     use: (Record, Int, inout ProblemLog) throws -> Void
 ) throws {
     try cursor.beginArray()
     var number = 0
+    var released = 0
     while try cursor.nextElement() {
         number += 1
+        if let file, cursor.offset - released > 16 << 20 {
+            file.release(released..<cursor.offset)
+            released = cursor.offset
+        }
         let start = cursor
         let record: Record
         do {
@@ -65,17 +71,7 @@ func readRecords<Record>(
     try withText(of: path) { bytes, file in
         if bytes.first(where: { !isJSONSpace($0) }) == UInt8(ascii: "[") {
             var cursor = JSONCursor(bytes, source: path)
-            var released = 0
-            try readList(&cursor, log: &log) { cursor in
-                // What was read leaves the memory: some files have gigabytes.
-                if cursor.offset - released > 64 << 20 {
-                    file.release(released..<cursor.offset)
-                    released = cursor.offset
-                }
-                return try parse(&cursor)
-            } use: {
-                try use($0, $1, &$2)
-            }
+            try readList(&cursor, of: file, log: &log, parse: parse, use: use)
             try cursor.end()
         } else {
             try readLines(bytes, of: path, log: &log, parse: parse, use: use)

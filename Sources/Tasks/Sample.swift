@@ -4,20 +4,41 @@ import Support
 /// equal when their texts are, and the original kind is kept so that a submission file shows it as the data
 /// set did.
 public struct QuestionID: Hashable, Sendable, CustomStringConvertible {
-    /// The id as text: `"42"` for the number 42.
-    public let text: String
+    /// What ids are compared by. Equal texts have equal keys: a text that is a number as Swift writes it is always kept as
+    /// that number, because numbers are much cheaper to compare and to hash, and big data sets have numbers.
+    private enum Key: Hashable {
+        case number(Int)
+        case text(String)
+
+        func hash(into hasher: inout Hasher) {
+            switch self {
+            case .number(let number): hasher.combine(number)
+            case .text(let text): hasher.combine(text)
+            }
+        }
+    }
+
+    private let key: Key
     /// True when the file gave a JSON number.
     public let isNumber: Bool
 
+    /// The id as text: `"42"` for the number 42.
+    public var text: String {
+        switch key {
+        case .number(let number): String(number)
+        case .text(let text): text
+        }
+    }
+
     /// An id that the file gave as a string.
     public init(_ text: String) {
-        self.text = text
+        key = wholeNumber(text).map(Key.number) ?? .text(text)
         isNumber = false
     }
 
     /// An id that the file gave as a number.
     public init(_ number: Int) {
-        text = String(number)
+        key = .number(number)
         isNumber = true
     }
 
@@ -35,18 +56,28 @@ public struct QuestionID: Hashable, Sendable, CustomStringConvertible {
 
     /// The id in its original kind.
     public var json: JSON {
-        if isNumber, let number = Int(text) { return .integer(number) }
-        return .string(text)
+        switch key {
+        case .number(let number) where isNumber: .integer(number)
+        default: .string(text)
+        }
     }
 
     /// The text.
     public var description: String { text }
 
     /// By text.
-    public static func == (a: QuestionID, b: QuestionID) -> Bool { a.text == b.text }
+    public static func == (a: QuestionID, b: QuestionID) -> Bool { a.key == b.key }
 
     /// By text.
-    public func hash(into hasher: inout Hasher) { hasher.combine(text) }
+    public func hash(into hasher: inout Hasher) { hasher.combine(key) }
+}
+
+/// The number that Swift writes as `text`; nil for any other text, such as `007` and `+7`.
+private func wholeNumber(_ text: String) -> Int? {
+    guard let first = text.utf8.first, first <= UInt8(ascii: "9"), text.utf8.count <= 20,
+        let number = Int(text)
+    else { return nil }
+    return String(number) == text ? number : nil
 }
 
 /// One question about one or more images, with its answers.
@@ -76,6 +107,8 @@ public struct Sample: Sendable, Equatable {
     public var correctChoice: Int?
     /// Why the answer is right, when the data set says so; A-OKVQA gives three.
     public var rationales: [String] = []
+    /// Named texts of the record that some prompts and targets use apart: ScienceQA's `lecture` and `solution`.
+    public var passages: [String: String] = [:]
     /// What the model may read besides the question: a hint, a caption, the text that was found in the image.
     public var context: String?
     /// Further classes that a score is broken down by, such as `subject` or `category`.

@@ -90,8 +90,8 @@ public protocol VQATask: Sendable {
     /// The measure of these data.
     func metric(for data: TaskData) -> any AnswerMetric
 
-    /// The name of the file that ``writeSubmission(_:for:to:)`` writes, with the ending that the server expects.
-    var submissionFile: String { get }
+    /// The name of the file that ``writeSubmission(_:for:to:)`` writes, as the benchmark's server or program expects it.
+    func submissionFile(for data: TaskData) -> String
 
     /// The keys that a prediction file may give the answer under, the preferred one first.
     var answerKeys: [String] { get }
@@ -134,7 +134,7 @@ extension VQATask {
     public func metric(for data: TaskData) -> any AnswerMetric { ExactMatch() }
 
     /// `submission.json`.
-    public var submissionFile: String { "submission.json" }
+    public func submissionFile(for data: TaskData) -> String { "submission.json" }
 
     /// The list of the VQA challenge: `[{"question_id": …, "answer": "…"}]` in the order of the data.
     public func writeSubmission(_ predictions: [Prediction], for data: TaskData, to path: String) throws {

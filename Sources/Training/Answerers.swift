@@ -62,20 +62,20 @@ struct AdaptedAnswerer: Answerer {
         ) { done, total in
             if shouldStop() { throw stopped("\(done) of \(total) images") }
         }
-        let items = try DVPData(
-            samples, encoder: model.encoder, maxLength: model.description.maxTextLength, vocabulary: nil
-        ) { $0.images.first.flatMap { features.rows[$0] } }
+        let items = try DVPData(samples, reader: model.reader, vocabulary: nil) {
+            $0.images.first.flatMap { features.rows[$0] }
+        }
         let learner = DVPLearner(
-            model.model, items, visual: features.tokens, classes: model.description.vocabulary.answers.count,
-            precision: .float32)
+            model.model, items, reader: model.reader, visual: features.tokens,
+            classes: model.description.vocabulary.answers.count, precision: .float32)
+        let predictor = DVPPredictor(
+            learner, items, part, family, model.description.vocabulary,
+            maxNewTokens: model.description.maxNewTokens)
         // Small pieces, in order: what is answered is on the disk.
         for start in stride(from: 0, to: items.items.count, by: 1024) {
             if shouldStop() { throw stopped("\(start) questions") }
             let range = start..<min(start + 1024, items.items.count)
-            try record(
-                predict(
-                    items, part, range: range, model.description.vocabulary, batch: limits.batchSize,
-                    { try learner.probabilities($0) }))
+            try record(predictor.predictions(range: range, batch: limits.batchSize))
         }
         return features.problems
     }

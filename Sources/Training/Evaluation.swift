@@ -132,7 +132,7 @@ public struct Evaluation {
         if predictions.count == data.samples.count {
             try asBadInput {
                 try family.writeSubmission(
-                    predictions, for: data, to: "\(folder)/\(family.submissionFile)")
+                    predictions, for: data, to: "\(folder)/\(family.submissionFile(for: data))")
             }
         }
         return Result(

@@ -1,5 +1,6 @@
 import Backbones
 import Checkpoints
+import Methods
 import Images
 import Support
 import Tasks
@@ -83,7 +84,7 @@ public struct ModelValidation: Sendable {
         do {
             let adapted = try AdaptedModel(adapter: path)
             let description = adapted.description
-            architecture = "an adapter of \(adapted.encoder.name) and \(adapted.tower.name)"
+            architecture = "an adapter of \(adapted.reader.backbone.name) and \(adapted.tower.name)"
             findings.append(
                 Finding(
                     "adapter", .good,

@@ -13,6 +13,8 @@ struct Report {
     private let record: RunRecord
     private let folder: RunFolder
     private let askCommand: String
+    /// What a search found before; nil without one.
+    var placement: Placement?
 
     /// Examples of each kind, right and wrong, on the page.
     private static let examplesEach = 24
@@ -45,7 +47,9 @@ struct Report {
             .init(name: $0.name, percent: $0.scores.overall, count: $0.scores.count)
         }
         content.facts = ReportContent.facts(of: record)
-        content.loss = try readJSONLines(folder.metricsPath).compactMap { line in
+        // A run that only tests has none.
+        let steps = fileExists(folder.metricsPath) ? try readJSONLines(folder.metricsPath) : []
+        content.loss = steps.compactMap { line in
             guard let step = line["step"]?.integer, let loss = line["loss"]?.double else { return nil }
             return .init(step: step, loss: loss)
         }
@@ -55,7 +59,8 @@ struct Report {
         content.reproduceCommand = record.runInfo.command.map(quoted).joined(separator: " ")
         content.askCommand = askCommand
         content.configuration = configuration.resolved.yaml()
-        content.notes = test.notes
+        content.notes = record.runInfo.notes + test.notes
+        content.placement = placement?.reported
         return content
     }
 

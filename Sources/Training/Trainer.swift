@@ -149,7 +149,7 @@ public final class Trainer {
                     return false
                 }
                 let rate = schedule.rate(at: step)
-                let loss = try train(batch, epoch: epoch, rate: rate)
+                let (loss, more) = try train(batch, epoch: epoch, rate: rate)
                 step += 1
                 lastLoss = loss
                 try metrics.append(
@@ -158,7 +158,7 @@ public final class Trainer {
                         .init("epoch", .number(Double(step) / Double(stepsPerEpoch))),
                         .init("loss", .number(loss)),
                         .init("lr", .number(rate)),
-                    ])
+                    ] + more)
                 try events.add([("train/loss", loss), ("train/lr", rate)], step: step)
                 progress.update(step: step, loss: loss)
                 guard loss.isFinite else { throw notFinite(loss) }
@@ -175,11 +175,12 @@ public final class Trainer {
         return true
     }
 
-    /// One step; returns the mean loss of the batch.
-    private func train(_ batch: [Int], epoch: Int, rate: Double) throws -> Double {
+    /// One step; returns the mean loss of the batch, and what the method has to say of the step.
+    private func train(_ batch: [Int], epoch: Int, rate: Double) throws -> (Double, [JSON.Member]) {
         var random = CounterRandom(seed: settings.seed, epoch: epoch, sample: step, purpose: "dropout")
         try Generator.seedDefault(random.next())
         try optimizer.clearGradients()
+        try learner.beginStep(step, epoch: epoch)
         var total = 0.0
         let part = (batch.count + settings.accumulation - 1) / settings.accumulation
         for start in stride(from: 0, to: batch.count, by: part) {
@@ -189,9 +190,10 @@ public final class Trainer {
             try loss.backward()
             total += try loss.item()
         }
+        try learner.beforeUpdate()
         if let clip = settings.clip { try optimizer.clipGradients(to: clip) }
         try optimizer.step(rate: rate)
-        return total
+        return (total, try learner.endStep())
     }
 
     private func notFinite(_ loss: Double) -> VQAError {
@@ -206,7 +208,7 @@ public final class Trainer {
         let trained = try learner.trained()
         let (state, steps) = optimizer.state()
         let record: JSON = [
-            "step": .integer(step), "seconds": .number(seconds),
+            "step": .integer(step), "seconds": .number(seconds), "method": learner.state,
             "optimizer_steps": .object(
                 steps.sorted { $0.key < $1.key }.map { .init($0.key, .integer($0.value)) }),
         ]
@@ -239,6 +241,7 @@ public final class Trainer {
             NamedTensor($0.key, try $0.value.clone())
         }
         try optimizer.restore(tensors: state, steps: steps)
+        try learner.restore(record["method"] ?? .null, source: path)
         step = done
         seconds = record["seconds"]?.double ?? 0
     }

@@ -1,3 +1,4 @@
+import Backbones
 import Methods
 import Runs
 import Support
@@ -30,27 +31,45 @@ public struct TrainingConfiguration {
     public let dataRoot: String?
     /// The splits to train on, joined.
     public let trainSplits: [String]
-    /// The split to score after every epoch; nil: none.
+    /// The split to score after every epoch; nil: none, or held-out images.
     public let validationSplit: String?
+    /// Images of the last training split to hold out for validation; nil: none, or in a search as many as it needs.
+    public let holdoutImages: Int?
+    /// Which epoch's adapter is kept.
+    public let selectEpoch: EpochSelection
     /// The split to score at the end.
     public let testSplit: String
     /// Only the first so many questions of every split; nil: all.
     public let limit: Int?
     /// Share of unreadable images, 0…1, to skip before stopping.
     public let brokenImageShare: Double
-    /// BERT folder or short name.
+    /// BERT, T5 or decoder: folder, GGUF file or short name.
     public let languageModel: String
+    /// How its frozen weights are kept; `auto` as they are multiplied.
+    public let frozenFormat: WeightFormat
     /// Image encoder: folder, file or short name.
     public let visionModel: String
     /// Side of the input in pixels; nil: the model's own.
     public let imageSize: Int?
-    /// Tokens of a question, cut there.
-    public let maxTextLength: Int
+    /// Tokens of a question, cut there; nil: as many as the method reads.
+    public let maxTextLength: Int?
+    /// Where `{question}` stands for the question, for a model that writes.
+    public let prompt: String
+    /// The most tokens of an answer that is written.
+    public let maxNewTokens: Int
+    /// A file with the answers to choose from; nil: those of the data set, or counted.
+    public let answerList: String?
     /// Answers as frequent as this form the vocabulary, when the data set has no list of its own.
     public let answerMinimumCount: Int
     // DVP
     /// What DVP adds to the language model, and where.
     public let dvp: DVPSettings
+    /// How the placement is searched for.
+    public let search: SearchPlan
+    /// An adapter, or a checkpoint of the release, to begin with.
+    public let loadPath: String?
+    /// Test what ``loadPath`` holds, without training.
+    public let testOnly: Bool
     // Optimisation
     /// Questions a step.
     public let batchSize: Int
@@ -108,22 +127,45 @@ public struct TrainingConfiguration {
     /// `released` reproduces the authors' code, `fixed` is the repaired method.
     public enum Preset: String, Sendable, CaseIterable { case released, fixed }
 
+    /// Which epoch's adapter is kept.
+    public enum EpochSelection: String, Sendable, CaseIterable {
+        /// The one that scored best on the validation split.
+        case best
+        case last
+    }
+
     /// Reads a configuration; every problem found is reported, one line each.
     public init(_ source: ConfigurationSource) throws {
         var reader = ConfigurationReader(source)
         name = reader.string("name", default: source.stem, aliases: ["exp_name"], help: "name of the run")
         method = reader.choice("method", default: "dvp", of: ["dvp"], help: "how to adapt")
-        preset = reader.choice(
-            "preset", default: Preset.fixed,
+        let presetName = reader.choice(
+            "preset", default: Preset.fixed.rawValue, of: ["released", "paper", "fixed"],
             help: "released: the authors' code; fixed: the repaired method. Sets the defaults of what follows"
         )
+        preset = Preset(rawValue: presetName) ?? .released
+        if presetName == "paper" {
+            reader.report(
+                "preset", because: "nothing is known in which DVP's paper differs from its code",
+                remedy: "use released")
+        }
         seed = reader.integer("seed", default: 0, in: 0...Int(Int32.max), help: "of everything random")
-        task = reader.string("task", default: "easy-vqa", help: "data set family: easy-vqa, vqav2, table")
+        let family = reader.string(
+            "task", default: "easy-vqa", help: "data set family: easy-vqa, vqav2, gqa, snli-ve, table, …")
+        task = (try? TaskRegistry.named(family).name) ?? family
         dataRoot = reader.optionalString(
             "data_root", help: "folder of the data set; null: the easy-VQA that make setup brings")
         trainSplits = reader.strings(
             "train_split", default: ["train"], help: "split, or list of splits, to train on")
-        validationSplit = reader.optionalString("validation_split", help: "split to score after every epoch")
+        validationSplit = reader.optionalString(
+            "validation_split", help: "split to score after every epoch; dev+test is two")
+        holdoutImages = reader.optionalInteger(
+            "holdout_images", in: 1 ... .max,
+            help: "hold out so many images of the last training split for validation")
+        selectEpoch = reader.choice(
+            "select_epoch",
+            default: validationSplit == nil && holdoutImages == nil ? EpochSelection.last : .best,
+            help: "keep the adapter of the best epoch, by validation, or of the last")
         testSplit = reader.string("test_split", default: "test", help: "split to score at the end")
         limit = reader.optionalInteger(
             "limit", in: 1 ... .max, help: "use the first so many questions of every split")
@@ -131,24 +173,42 @@ public struct TrainingConfiguration {
             "broken_image_share", default: 0, in: 0...1,
             help: "share of unreadable images to skip before stopping")
         languageModel = reader.string(
-            "language_model", default: "minilm", aliases: ["tokenizer"], help: "BERT folder or short name")
+            "language_model", default: "minilm", aliases: ["tokenizer"],
+            help: "BERT, T5 or decoder: folder, GGUF file or short name")
+        frozenFormat = reader.choice(
+            "frozen_format", default: WeightFormat.automatic,
+            help:
+                "how T5's and decoders' frozen weights are kept: auto, float32, bfloat16, float16, int8, int4"
+        )
         visionModel = reader.string(
             "vision_model", default: "efficientnet-lite0", aliases: ["clip_model"],
             help: "image encoder: folder, file or short name")
         imageSize = reader.optionalInteger(
             "image_size", in: 1...4096, help: "side of the input; null: the model's own")
-        maxTextLength = reader.integer(
-            "max_text_len", default: 16, in: 3...512, help: "tokens of a question, cut there")
+        maxTextLength = reader.optionalInteger(
+            "max_text_len", in: 3...65536,
+            help: "tokens of a question, cut there; null: 16 for BERT and T5, no limit for decoders")
+        prompt = reader.string(
+            "prompt", default: DVPReader.defaultPrompt, help: "what a model that writes reads")
+        maxNewTokens = reader.integer(
+            "max_new_tokens", default: 16, in: 1...4096, help: "the most tokens of a written answer")
+        answerList = reader.optionalString(
+            "answer_list",
+            help: "file with the answers to choose from: a JSON list, what a run saved, or GQA's dictionary")
         answerMinimumCount = reader.integer(
-            "answer_min_count", default: 9, in: 1 ... .max,
+            "answer_min_count", default: ["gqa", "snli-ve"].contains(task) ? 1 : 9, in: 1 ... .max,
             help: "answers as frequent as this form the vocabulary, when the data set has no list of its own")
-        dvp = TrainingConfiguration.readDVP(&reader, preset)
+        dvp = TrainingConfiguration.readDVP(&reader, preset, task: task)
+        search = TrainingConfiguration.readSearch(&reader, preset)
+        loadPath = reader.optionalString(
+            "load_path", help: "adapter folder, or checkpoint of the release, to begin with")
+        testOnly = reader.bool("test_only", default: false, help: "test what load_path holds; no training")
+        if testOnly, loadPath == nil { reader.report("test_only", because: "load_path is not given") }
 
         let released = preset == .released
         batchSize = reader.integer(
             "batch_size", default: released ? 256 : 64, in: 1...65536, help: "questions a step")
-        accumulation = reader.integer(
-            "accumulation", default: 1, in: 1...4096, help: "parts a batch is computed in, to save memory")
+        accumulation = TrainingConfiguration.readAccumulation(&reader, batchSize)
         epochs = reader.integer(
             "max_epoch", default: 10, in: 1...10000, help: "passes over the training data")
         maxSteps = reader.optionalInteger("max_steps", in: 1 ... .max, help: "stop after so many steps")
@@ -185,34 +245,18 @@ public struct TrainingConfiguration {
         resolved = try reader.finish()
     }
 
-    private static func readDVP(_ reader: inout ConfigurationReader, _ preset: Preset) -> DVPSettings {
-        var settings = preset == .released ? DVPSettings.released : .fixed
-        settings.insertLayer = reader.integer(
-            "insert_layer", default: 0, in: 0...1000,
-            help: "layer at whose input the visual prompt enters, from 0")
-        settings.usesAdapters = reader.bool(
-            "use_adapter", default: preset == .fixed,
-            help: "train adapters and norms; false: all of the language model")
-        settings.freezesBelowInsertion = reader.bool(
-            "freeze_below", default: settings.freezesBelowInsertion,
-            help: "leave the layers below the prompt as they are, which lets them be computed once a question"
-        )
-        settings.hasVisualNorm = reader.bool(
-            "visual_norm", default: settings.hasVisualNorm, help: "layer norm on the image features")
-        settings.adapterReduction = reader.integer(
-            "adapter_reduction", default: settings.adapterReduction, in: 1...4096, help: "width / bottleneck")
-        let start = reader.choice(
-            "adapter_init", default: "normal", of: ["normal", "identity"],
-            help: "normal: N(0, 0.01), as released; identity: adapters change nothing at first")
-        settings.adapterStart = start == "identity" ? .identity : .normal
-        settings.typeDeviation = reader.number(
-            "type_init", default: settings.typeDeviation, in: 0...10,
-            help: "deviation of the type embedding at first")
-        settings.heads = reader.integer(
-            "num_heads", default: settings.heads, in: 1...1024, help: "of the cross-attention")
-        settings.dropout = reader.number(
-            "drop_rate", default: settings.dropout, in: 0...0.99, help: "dropout")
-        return settings
+    /// The release gives the questions that a GPU computes at once in place of the parts of a batch.
+    private static func readAccumulation(_ reader: inout ConfigurationReader, _ batchSize: Int) -> Int {
+        let atOnce = reader.optionalInteger(
+            "per_gpu_batchsize", in: 1...65536,
+            help: "questions computed at once, as the release says it; null: see accumulation")
+        let devices =
+            reader.integer("num_gpus", default: 1, in: 1...4096, help: "of the release's command lines")
+            * reader.integer("num_nodes", default: 1, in: 1...4096, help: "of the release's command lines")
+        let implied = atOnce.map { max(1, batchSize / ($0 * devices)) }
+        return reader.integer(
+            "accumulation", default: implied ?? 1, in: 1...4096,
+            help: "parts a batch is computed in, to save memory")
     }
 
     private static func readDecay(_ reader: inout ConfigurationReader, _ released: Bool) -> Schedule.Decay {
@@ -247,4 +291,11 @@ public struct TrainingConfiguration {
         default: .adamW(beta2: beta2)
         }
     }
+}
+
+/// The file that a configuration's name stands for: the path itself, or `Examples/NAME.yaml` of this or a higher folder,
+/// such as `dvp_adaption_bert_vqa`.
+public func namedConfiguration(_ name: String) -> String {
+    guard !fileExists(name), !name.contains("/"), !name.hasSuffix(".yaml") else { return name }
+    return findUpwards("Examples/\(name).yaml") ?? name
 }

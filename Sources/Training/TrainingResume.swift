@@ -6,7 +6,7 @@ import Tasks
 extension TrainingRun {
     /// Settings that change nothing of what is learned; any other makes a different run.
     private static let free: Set<String> = [
-        "name", "cache_dir", "checkpoint_every", "baselines", "validation_split", "threads",
+        "name", "cache_dir", "checkpoint_every", "baselines", "threads",
     ]
 
     /// Refuses to go on with a run that was started with other settings, and names the first that differs.

@@ -19,7 +19,8 @@ struct Vqa: ParsableCommand {
             CommandGroup(
                 name: "Adapt and answer",
                 subcommands: [
-                    TrainCommand.self, EvaluateCommand.self, AskCommand.self, CaptionCommand.self,
+                    TrainCommand.self, SearchCommand.self, EvaluateCommand.self, AskCommand.self,
+                    CaptionCommand.self,
                 ]),
             CommandGroup(
                 name: "Data and scores",

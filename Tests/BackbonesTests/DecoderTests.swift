@@ -114,6 +114,44 @@ import Torch
         #expect(try test.decoder.hidden(lower, mask: test.mask, layers: 2..<3).floats() == whole.floats())
     }
 
+    @Test(
+        "an explicit mask and positions equal those that padding implies, a range of layers at a time, with a cache"
+    )
+    func explicitMask() throws {
+        let test = try Case("llama-yarn")
+        let embedded = try test.decoder.embed(test.ids)
+        let whole = try test.decoder.hidden(embedded, mask: test.mask)
+        let (rows, columns) = (test.ids.shape[0], test.ids.shape[1])
+        let places = try Tensor.arange(0, Double(columns))
+        let seen = try (places.unsqueezed(0) .<= places.unsqueezed(1)).unsqueezed(0)
+            .and(test.mask.unsqueezed(1).or(places.unsqueezed(0) .== places.unsqueezed(1))).unsqueezed(1)
+        let positions = try (test.mask.to(.int64).cumulativeSum(1) - 1).clamped(0, 1000)
+        let cache = try test.decoder.cache(rows: rows, capacity: columns)
+        var parts: [Tensor] = []
+        for (start, end) in [(0, 9), (9, columns)] {
+            let attention = try seen.sliced(2, start, end).sliced(3, 0, end)
+            let part = try positions.sliced(1, start, end)
+            let lower = try test.decoder.hidden(
+                embedded.sliced(1, start, end), cache: cache, layers: 0..<1, attention: attention,
+                positions: part)
+            #expect(cache.length == start)
+            parts.append(
+                try test.decoder.hidden(
+                    lower, cache: cache, layers: 1..<3, attention: attention, positions: part))
+            #expect(cache.length == end)
+        }
+        let keep = try test.mask.unsqueezed(-1).expanded(whole.shape)
+        #expect(
+            try ReferenceTests.close(
+                Tensor.concatenated(parts, 1).selected(where: keep), whole.selected(where: keep), 1e-5))
+        #expect(throws: TorchError.self) {
+            try test.decoder.hidden(embedded, attention: seen.sliced(3, 0, 2))
+        }
+        #expect(throws: TorchError.self) {
+            try test.decoder.hidden(embedded, positions: positions.sliced(1, 0, 2))
+        }
+    }
+
     @Test("rows of a session can be exchanged and repeated") func reorder() throws {
         let test = try Case("mistral")
         let session = try DecoderSession(
@@ -178,6 +216,6 @@ import Torch
 extension TapSite {
     /// The sites of every decoder layer, and the final norm.
     static let decoder: [TapSite] = [
-        .blockInput, .headOutput, .attentionOutput, .mlpOutput, .blockOutput, .finalNorm,
+        .blockInput, .attentionInput, .headOutput, .attentionOutput, .mlpOutput, .blockOutput, .finalNorm,
     ]
 }

@@ -139,7 +139,7 @@ import Torch
                     "\(site) \(layer)")
             }
         }
-        #expect(found.count == 5 * (first + second) + second + 2)
+        #expect(found.count == 6 * (first + second) + second + 2)
     }
 
     @Test("greedy tokens and their scores equal the reference's generation", arguments: cases)

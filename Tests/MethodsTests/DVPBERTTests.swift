@@ -5,28 +5,8 @@ import Support
 import Testing
 import Torch
 
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
-
 /// The reference numbers of DVP's specification, section 9.1: weights are a fixed function of the parameter's name.
 @Suite(.serialized) struct DVPBERTTests {
-    /// Value i of the parameter `key`.
-    static func parameter(_ key: String, _ shape: [Int]) throws -> Tensor {
-        let sum = key.utf8.reduce(0) { $0 + Int($1) } % 997
-        let norms = ["LayerNorm", "layer_norm", "layernorm", ".ln_", "classifier.1."]
-        let isNorm =
-            norms.contains { key.contains($0) } || key.hasSuffix("norm.weight") || key.hasSuffix("norm.bias")
-        let aroundOne = shape.count == 1 && key.hasSuffix("weight") && isNorm
-        let values = (0..<shape.reduce(1, *)).map { index in
-            let wave = sin(0.7 * Double(index) + 0.01 * Double(sum))
-            return Float(aroundOne ? 1 + 0.1 * wave : 0.2 * wave)
-        }
-        return try Tensor(values, shape)
-    }
-
     static let bert = {
         var configuration = BERTConfiguration()
         configuration.vocabularySize = 32
@@ -38,66 +18,29 @@ import Torch
         return configuration
     }()
 
-    /// The visual tokens X of the specification, through the image tower in OpenAI's key names.
-    static func visual() throws -> Tensor {
-        var weights: [String: Tensor] = [:]
-        func put(_ name: String, _ shape: [Int]) throws {
-            weights["visumodel." + name] = try parameter("visumodel." + name, shape)
-        }
-        try put("class_embedding", [16])
-        try put("positional_embedding", [5, 16])
-        try put("proj", [16, 8])
-        try put("conv1.weight", [16, 3, 4, 4])
-        for name in ["ln_pre", "ln_post"] {
-            for kind in ["weight", "bias"] { try put("\(name).\(kind)", [16]) }
-        }
-        for block in ["transformer.resblocks.0.", "transformer.resblocks.1."] {
-            for (name, out, input) in [
-                ("attn.in_proj_", 48, 16), ("attn.out_proj.", 16, 16), ("mlp.c_fc.", 64, 16),
-                ("mlp.c_proj.", 16, 64),
-            ] {
-                try put(block + name + "weight", [out, input])
-                try put(block + name + "bias", [out])
-            }
-            for name in ["ln_1", "ln_2"] {
-                for kind in ["weight", "bias"] { try put("\(block)\(name).\(kind)", [16]) }
-            }
-        }
-        let shape = try CLIPVisionConfiguration(
-            openAI: CLIPVision.visualPart(of: weights), headSize: 8, source: "test")
-        var tower = try CLIPVision(shape)
-        try tower.load(CLIPVision.renamed(weights), from: "test")
-        let pixels = try Tensor((0..<384).map { Float(sin(0.05 * Double($0))) }, [2, 3, 8, 8])
-        return try withoutGradients { try tower(pixels) }
+    static func network(_ configuration: BERTConfiguration = bert) throws -> DVPLanguage {
+        var plain = configuration
+        plain.hasPooler = false
+        return .bert(try BERT(plain))
     }
 
-    static func model(_ layer: Int, adapters: Bool, _ base: DVPSettings = .released) throws -> DVPBERT {
+    static func model(_ layer: Int, adapters: Bool, _ base: DVPSettings = .released) throws -> DVP {
         var settings = base
         settings.insertLayer = layer
         settings.usesAdapters = adapters
-        settings.heads = 4
-        var model = try DVPBERT(bert, visualSize: 16, classes: 7, settings)
-        try model.forEachParameter { slot, tensor in tensor = try parameter(slot.key, tensor.shape) }
-        try model.setTrainable { DVPBERT.isTrained($0, settings) }
-        return model
+        return try DVPReference.filled(DVP(network(), visualSize: 16, classes: 7, settings))
+    }
+
+    static func bert(of model: DVP) throws -> BERT {
+        guard case .bert(let bert) = model.language else {
+            throw VQAError("no BERT", because: "it is another")
+        }
+        return bert
     }
 
     static func text() throws -> (ids: Tensor, mask: Tensor) {
         let ids = try Tensor([2, 5, 9, 11, 3, 0, 0, 0, 2, 7, 8, 3, 0, 0, 0, 0], [2, 8])
         return (ids, try ids .!= 0)
-    }
-
-    static func targets() throws -> Tensor {
-        try Tensor([1, 0, 0, 0.3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.6] as [Float], [2, 7])
-    }
-
-    static func sums(_ tensor: Tensor) throws -> (sum: Double, abs: Double) {
-        let values = try tensor.doubles()
-        return (values.reduce(0, +), values.reduce(0) { $0 + abs($1) })
-    }
-
-    static func near(_ found: Double, _ wanted: Double) -> Bool {
-        abs(found - wanted) <= 2e-5 * max(1, abs(wanted))
     }
 
     struct Row: Sendable {
@@ -144,44 +87,50 @@ import Torch
     ]
 
     @Test("visual tokens equal the specification's") func visualTokens() throws {
-        let visual = try Self.visual()
-        let (sum, absolute) = try Self.sums(visual)
+        let visual = try DVPReference.visual()
+        let (sum, absolute) = try DVPReference.sums(visual)
         #expect(visual.shape == [2, 5, 16])
-        #expect(Self.near(sum, -7.001822) && Self.near(absolute, 227.398493))
+        #expect(DVPReference.near(sum, -7.001822) && DVPReference.near(absolute, 227.398493))
         let first = try visual.floats().prefix(4)
         for (found, wanted) in zip(first, [3.443585, 2.685650, -0.156479, -2.615676]) {
-            #expect(Self.near(Double(found), wanted))
+            #expect(DVPReference.near(Double(found), wanted))
         }
     }
 
     @Test("every stage equals the specification's numbers", arguments: table)
     func forward(_ row: Row) throws {
         let (ids, mask) = try Self.text()
-        let output = try Self.model(row.layer, adapters: row.adapters)(ids, mask: mask, visual: Self.visual())
-        let query = try Self.sums(output.query)
-        #expect(Self.near(query.sum, row.query.0) && Self.near(query.abs, row.query.1))
-        let prompt = try Self.sums(output.prompt)
-        #expect(Self.near(prompt.sum, row.prompt.0) && Self.near(prompt.abs, row.prompt.1))
-        let feature = try Self.sums(output.feature)
+        let output = try Self.model(row.layer, adapters: row.adapters)(
+            ids, mask: mask, visual: DVPReference.visual())
+        let query = try DVPReference.sums(output.query)
+        #expect(DVPReference.near(query.sum, row.query.0) && DVPReference.near(query.abs, row.query.1))
+        let prompt = try DVPReference.sums(output.prompt)
+        #expect(DVPReference.near(prompt.sum, row.prompt.0) && DVPReference.near(prompt.abs, row.prompt.1))
+        let feature = try DVPReference.sums(output.feature)
         let featureValues = try output.feature.doubles()
-        #expect(Self.near(feature.sum, row.feature.0) && Self.near(feature.abs, row.feature.1))
-        #expect(Self.near(featureValues[0], row.feature.2) && Self.near(featureValues[1], row.feature.3))
-        let logits = try Self.sums(output.logits)
+        #expect(
+            DVPReference.near(feature.sum, row.feature.0) && DVPReference.near(feature.abs, row.feature.1))
+        #expect(
+            DVPReference.near(featureValues[0], row.feature.2)
+                && DVPReference.near(featureValues[1], row.feature.3))
+        let logits = try DVPReference.sums(output.logits)
         let logitValues = try output.logits.doubles()
-        #expect(Self.near(logits.sum, row.logits.0) && Self.near(logits.abs, row.logits.1))
-        #expect(Self.near(logitValues[0], row.logits.2) && Self.near(logitValues[1], row.logits.3))
-        #expect(Self.near(try softTargetLoss(output.logits, Self.targets()).item(), row.loss))
+        #expect(DVPReference.near(logits.sum, row.logits.0) && DVPReference.near(logits.abs, row.logits.1))
+        #expect(
+            DVPReference.near(logitValues[0], row.logits.2) && DVPReference.near(logitValues[1], row.logits.3)
+        )
+        #expect(DVPReference.near(try softTargetLoss(output.logits, DVPReference.targets()).item(), row.loss))
     }
 
     @Test("gradients equal the specification's numbers") func gradients() throws {
         let (ids, mask) = try Self.text()
         let model = try Self.model(1, adapters: false)
-        let output = try model(ids, mask: mask, visual: Self.visual())
-        try softTargetLoss(output.logits, Self.targets()).backward()
+        let output = try model(ids, mask: mask, visual: DVPReference.visual())
+        try softTargetLoss(output.logits, DVPReference.targets()).backward()
         var found: [String: Double] = [:]
         for parameter in try model.parameters() {
             if let gradient = try parameter.tensor.gradient() {
-                found[parameter.key] = try Self.sums(gradient).abs
+                found[parameter.key] = try DVPReference.sums(gradient).abs
             }
         }
         let wanted = [
@@ -193,7 +142,7 @@ import Torch
             "bert_model.encoder.layer.2.output.dense.weight": 5.638930,
         ]
         for (key, value) in wanted {
-            #expect(Self.near(found[key] ?? .nan, value), "\(key): \(found[key] ?? .nan)")
+            #expect(DVPReference.near(found[key] ?? .nan, value), "\(key): \(found[key] ?? .nan)")
         }
         // The softmax does not see a constant added to every score.
         #expect((found["cross_attn.linear_k.bias"] ?? 1) < 1e-8)
@@ -202,9 +151,8 @@ import Torch
     @Test("parameter counts at BERT-base size equal the specification's") func counts() throws {
         var settings = DVPSettings.released
         settings.usesAdapters = true
-        var plain = BERTConfiguration()
-        plain.hasPooler = false
-        let model = try DVPBERT(plain, visualSize: 768, classes: 3129, settings)
+        let plain = try Self.network(BERTConfiguration())
+        let model = try DVP(plain, visualSize: 768, classes: 3129, settings)
         let all = try model.parameters()
         func count(_ selected: (String) -> Bool) -> Int {
             all.filter { selected($0.key) }.reduce(0) { $0 + $1.tensor.count }
@@ -215,9 +163,9 @@ import Torch
         #expect(count { $0.hasPrefix("cross_attn.") } == 2_362_368)
         #expect(count { $0.hasPrefix("token_type_embeddings.") } == 1_536)
         #expect(count { $0.hasPrefix("vqa_classifier.") } == 5_993_529)
-        #expect(count { $0.hasPrefix("bert_model.") && DVPBERT.isTrained($0, settings) } == 36_864)
-        #expect(count { DVPBERT.isTrained($0, settings) } == 11_953_977)
-        let gqa = try DVPBERT(plain, visualSize: 768, classes: 1843, settings).parameters()
+        #expect(count { $0.hasPrefix("bert_model.") && model.isTrained($0) } == 36_864)
+        #expect(count { model.isTrained($0) } == 11_953_977)
+        let gqa = try DVP(plain, visualSize: 768, classes: 1843, settings).parameters()
         #expect(
             gqa.filter { $0.key.hasPrefix("vqa_classifier.") }.reduce(0) { $0 + $1.tensor.count } == 4_016_947
         )
@@ -235,7 +183,7 @@ import Torch
     @Test("the order of the visual tokens does not matter") func tokenOrder() throws {
         let (ids, mask) = try Self.text()
         let model = try Self.model(1, adapters: true)
-        let visual = try Self.visual()
+        let visual = try DVPReference.visual()
         let a = try model(ids, mask: mask, visual: visual).prompt.floats()
         let b = try model(ids, mask: mask, visual: visual.flipped([1])).prompt.floats()
         for (x, y) in zip(a, b) { #expect(abs(x - y) < 1e-5) }
@@ -243,16 +191,16 @@ import Torch
 
     @Test("at layer 0 the query is the same for every question") func constantQuery() throws {
         let (ids, mask) = try Self.text()
-        let query = try Self.model(0, adapters: true)(ids, mask: mask, visual: Self.visual()).query
+        let query = try Self.model(0, adapters: true)(ids, mask: mask, visual: DVPReference.visual()).query
         #expect(try query.selected(0, 0).floats() == query.selected(0, 1).floats())
-        let later = try Self.model(1, adapters: true)(ids, mask: mask, visual: Self.visual()).query
+        let later = try Self.model(1, adapters: true)(ids, mask: mask, visual: DVPReference.visual()).query
         #expect(try later.selected(0, 0).floats() != later.selected(0, 1).floats())
     }
 
     @Test("a sample's logits do not depend on the batch or on padding") func batchInvariance() throws {
         let (ids, mask) = try Self.text()
         let model = try Self.model(1, adapters: true, .fixed)
-        let visual = try Self.visual()
+        let visual = try DVPReference.visual()
         let both = try model(ids, mask: mask, visual: visual).logits.selected(0, 1).floats()
         let alone = try model(
             ids.sliced(0, 1, 2).sliced(1, 0, 4), mask: mask.sliced(0, 1, 2).sliced(1, 0, 4),
@@ -263,7 +211,7 @@ import Torch
 
     @Test("adapters with a zero up-projection change nothing") func identityAdapters() throws {
         let (ids, mask) = try Self.text()
-        let visual = try Self.visual()
+        let visual = try DVPReference.visual()
         var model = try Self.model(1, adapters: true)
         try model.forEachParameter { slot, tensor in
             if slot.key.contains("up_sampler") { tensor = try .zeros(tensor.shape) }
@@ -281,7 +229,7 @@ import Torch
         try model.forEachParameter { slot, tensor in
             if slot.key == "cross_attn.linear_merge.weight" { tensor = try .zeros(tensor.shape) }
         }
-        let visual = try Self.visual()
+        let visual = try DVPReference.visual()
         let seen = try model(ids, mask: mask, visual: visual).logits.floats()
         let blank = try model(ids, mask: mask, visual: visual * 0).logits.floats()
         #expect(seen == blank)
@@ -293,11 +241,12 @@ import Torch
         for isFrozen in [true, false] {
             var model = try Self.model(0, adapters: true)
             try model.setTrainable { !isFrozen && $0.hasSuffix("attention.self.key.weight") }
-            let hidden = try model.bert.embeddings(ids).detached()
+            let bert = try Self.bert(of: model)
+            let hidden = try bert.embeddings(ids).detached()
             try hidden.requireGradient()
             let states = try [
-                model.bert.encode(hidden, mask: mask, layers: 0..<3).selected(1, 1),
-                model.bert.encode(hidden, mask: mask, layers: 0..<3, only: 1).selected(1, 0),
+                bert.encode(hidden, mask: mask, layers: 0..<3).selected(1, 1),
+                bert.encode(hidden, mask: mask, layers: 0..<3, only: 1).selected(1, 0),
             ]
             let slopes: [Tensor] = try states.map { state in
                 try #require(Torch.gradients(of: [state.square().sum()], withRespectTo: [hidden])[0])
@@ -310,12 +259,11 @@ import Torch
     }
 
     @Test("`fixed` trains nothing below the prompt") func trainedBelow() throws {
-        var settings = DVPSettings.fixed
-        settings.insertLayer = 2
-        #expect(!DVPBERT.isTrained("bert_model.encoder.layer.1.output.LayerNorm.weight", settings))
-        #expect(DVPBERT.isTrained("bert_model.encoder.layer.2.output.LayerNorm.weight", settings))
-        #expect(!DVPBERT.isTrained("bert_model.embeddings.LayerNorm.weight", settings))
-        let keys = try Self.model(2, adapters: true, .fixed).trainableParameters().map(\.key)
+        let model = try Self.model(2, adapters: true, .fixed)
+        #expect(!model.isTrained("bert_model.encoder.layer.1.output.LayerNorm.weight"))
+        #expect(model.isTrained("bert_model.encoder.layer.2.output.LayerNorm.weight"))
+        #expect(!model.isTrained("bert_model.embeddings.LayerNorm.weight"))
+        let keys = try model.trainableParameters().map(\.key)
         let adapters = Set(
             keys.filter { $0.hasPrefix("adapter_modules.") }.map { $0.split(separator: ".")[1] })
         #expect(adapters == ["4", "5"])

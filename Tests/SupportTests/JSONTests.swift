@@ -128,4 +128,43 @@ import Testing
             _ = try? JSON(parsing: changed, source: "t")
         }
     }
+
+    @Test("strings of every length are read whole, with every sort of byte at every place") func everyPlace()
+        throws
+    {
+        for length in 0...18 {
+            for place in 0..<max(1, length) {
+                for odd in ["a", "\"", "\\", "\u{1F}", "\u{7F}", "\u{E9}", "\u{1F600}", "!", "#", "[", "]"] {
+                    var letters = (0..<length).map { String(UnicodeScalar(UInt8(97 + $0 % 26))) }
+                    if length > 0 { letters[place] = odd }
+                    let text = letters.joined()
+                    let written = JSON.array([.string(text), .string(text)]).text()
+                    #expect(
+                        try JSON(parsing: Array(written.utf8), source: "text").array == [
+                            .string(text), .string(text),
+                        ])
+                    guard odd == "\u{1F}", length > 0 else { continue }
+                    // Not escaped, and the string not closed.
+                    let raw = "[\"\(text)\"]"
+                    #expect(throws: VQAError.self) { try JSON(parsing: Array(raw.utf8), source: "text") }
+                    let open = "\"" + letters.dropLast().joined()
+                    #expect(throws: VQAError.self) { try JSON(parsing: Array(open.utf8), source: "text") }
+                }
+            }
+        }
+    }
+
+    @Test("known keys are told apart from longer, shorter and other ones") func keys() throws {
+        let text = #"{"ab": 1, "a": 2, "abc": 3, "": 4, "b\u0061": 5, "ba": 6, "é": 7}"#
+        try Array(text.utf8).withUnsafeBufferPointer { bytes in
+            var cursor = JSONCursor(bytes, source: "text")
+            try cursor.beginObject()
+            var found: [Int] = []
+            while let key = try cursor.nextKey(among: ["ab", "ba", "", "é"]) {
+                found.append(key)
+                try cursor.skipValue()
+            }
+            #expect(found == [0, -1, -1, 2, 1, 1, 3])
+        }
+    }
 }

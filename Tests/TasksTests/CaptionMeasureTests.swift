@@ -24,6 +24,12 @@ private func corpus() throws -> Corpus {
         Corpus.self, from: Data(contentsOf: URL(fileURLWithPath: fixture("captions/corpus.json"))))
 }
 
+/// The lines of a file of nlg-eval's example.
+private func nlgLines(_ name: String) throws -> [String] {
+    try String(contentsOfFile: "\(nlgFolder)/\(name).txt", encoding: .utf8).split(separator: "\n")
+        .map(String.init)
+}
+
 private func close(_ a: [Double], _ b: [Double], _ tolerance: Double = 1e-6) -> Bool {
     a.count == b.count && zip(a, b).allSatisfy { abs($0 - $1) <= tolerance }
 }
@@ -80,12 +86,8 @@ struct CaptionMeasureTests {
 
     @Test("published examples of spec and nlg-eval", .enabled(if: hasNLG, "needs ../shared/data/nlg-eval"))
     func examples() throws {
-        func lines(_ name: String) throws -> [String] {
-            try String(contentsOfFile: "\(nlgFolder)/\(name).txt", encoding: .utf8).split(separator: "\n")
-                .map(String.init)
-        }
-        let references = zip(try lines("ref1"), try lines("ref2")).map { [$0, $1] }
-        let measures = CaptionMeasures(candidates: try lines("hyp"), references: references)
+        let references = zip(try nlgLines("ref1"), try nlgLines("ref2")).map { [$0, $1] }
+        let measures = CaptionMeasures(candidates: try nlgLines("hyp"), references: references)
         #expect(
             close(CaptionMeasures.bleu(of: sum(measures.bleu)), [0.55, 0.428174, 0.284043, 0.201143]))
         #expect(close([measures.rougeL.reduce(0, +) / 2], [0.522104]))
@@ -153,6 +155,18 @@ struct CaptionMeasureTests {
         #expect(abs(figures.values(sums)[place] / 100 - corpus.meteor) < 1e-6)
     }
 
+    @Test(
+        "METEOR of nlg-eval's published example",
+        .enabled(if: captionTools != nil && hasNLG, "needs VQA_CAPTION_TOOLS and ../shared/data/nlg-eval"))
+    func meteorExample() throws {
+        let references = zip(try nlgLines("ref1"), try nlgLines("ref2")).map { [$0, $1] }
+        let figures = try #require(
+            CaptionMetric().figures(of: try nlgLines("hyp"), for: samples(references)))
+        let sums = (0..<figures.rows[0].count).map { column in figures.rows.reduce(0) { $0 + $1[column] } }
+        let place = try #require(figures.names.firstIndex(of: "meteor"))
+        #expect(abs(figures.values(sums)[place] / 100 - 0.295797) < 1e-6)
+    }
+
     @Test("a program that fails, hangs, floods or babbles is a remark", .timeLimit(.minutes(1)))
     func programs() throws {
         try withFolder { folder in
@@ -160,6 +174,10 @@ struct CaptionMeasureTests {
             try makeFolder("\(folder)/spice")
             try writeFile("", to: "\(folder)/meteor/meteor-1.5.jar")
             try writeFile("", to: "\(folder)/spice/spice-1.0.jar")
+            try makeFolder("\(folder)/spice/lib")
+            try writeFile("", to: "\(folder)/spice/lib/stanford-corenlp-3.6.0.jar")
+            let models = "\(folder)/spice/lib/stanford-corenlp-3.6.0-models.jar"
+            try writeFile("", to: models)
             func remarks(_ script: String, limit: Int = 1 << 20) throws -> [String] {
                 try writeFile("#!/bin/sh\n\(script)\n", to: "\(folder)/java")
                 chmod("\(folder)/java", 0o755)
@@ -173,7 +191,8 @@ struct CaptionMeasureTests {
                 let remarks = try remarks(script, limit: limit)
                 #expect(remarks.count == 2 && remarks[0].contains(why), "\(remarks)")
             }
-            try each("exit 3", says: "ended with")
+            try each("exit 3", says: "ended with the status 3")
+            try each("kill -9 $$", says: "ended by the signal 9")
             try each("exec sleep 20", says: "more than 1 s")
             try each("exec cat /dev/zero", limit: 1000, says: "without end")
             try each("echo nan 1 2", says: "not one line a caption")
@@ -182,6 +201,9 @@ struct CaptionMeasureTests {
                 """
             let left = try remarks(spice)
             #expect(left.count == 1 && left[0].hasPrefix("METEOR"))
+            unlink(models)
+            let without = try remarks(spice)
+            #expect(without.count == 2 && without[1].contains("Stanford CoreNLP is not there"))
         }
     }
 

@@ -152,6 +152,7 @@ struct ScienceQATests {
             let (two, one) = (data.samples[0], data.samples[1])
             #expect(two.images == ["\(root)/images/test/2/image.png"] && two.context == "Look.")
             #expect(one.images.isEmpty && one.context == nil && one.rationale == "L\nl S")
+            #expect(one.passages == ["lecture": "L\nl", "solution": "S"])
             #expect(one.imageID != two.imageID && one.correctChoice == 1 && one.answers == ["y"])
             #expect(one.labels["subject"] == "natural science" && one.labels["grade"] == "grade2")
             #expect(

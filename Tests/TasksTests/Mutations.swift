@@ -22,7 +22,9 @@ func mutate(
     _ original: [UInt8], at path: String, seed: Int, milliseconds: Int, _ read: () throws -> Void
 ) throws {
     let end = ContinuousClock.now + mutationTime(milliseconds: milliseconds)
-    var random = CounterRandom(seed: seed, purpose: "fuzz")
+    // Another search with another `VQA_FUZZ_SEED` of the environment.
+    let search = environment("VQA_FUZZ_SEED").flatMap { Int($0) } ?? 0
+    var random = CounterRandom(seed: seed, sample: search, purpose: "fuzz")
     while ContinuousClock.now < end {
         var bytes = original
         for _ in 0..<Int.random(in: 1...4, using: &random) {

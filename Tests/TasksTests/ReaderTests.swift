@@ -135,6 +135,60 @@ struct EasyVQATests {
 
 @Suite("VQA v2 reader")
 struct VQAv2Tests {
+    @Test(
+        "joins annotations in any order, and the first fault is that of the questions, then of the first record"
+    )
+    func order() throws {
+        try withFolder { folder in
+            let (questions, annotations) = ("\(folder)/q", "\(folder)/a")
+            func question(_ id: Int) -> String {
+                "{\"question_id\": \(id), \"image_id\": \(id / 3), \"question\": \"what?\"}"
+            }
+            func annotation(_ id: Int, _ more: String = "") -> String {
+                "{\"question_id\": \(id), \"answers\": [{\"answer\": \"answer \(id)\"}]\(more)}"
+            }
+            func load(_ asked: [String], _ annotated: [String]) throws -> TaskData {
+                try writeFile("{\"questions\": [\(asked.joined(separator: ","))]}", to: questions)
+                try writeFile("{\"annotations\": [\(annotated.joined(separator: ","))]}", to: annotations)
+                return try VQAv2().load(
+                    TaskFiles(questions: questions, annotations: annotations, images: "i"), split: nil)
+            }
+            var random = CounterRandom(seed: 1, purpose: "test")
+            let ids = Array(0..<500)
+            for order in [ids, ids.reversed(), ids.shuffled(using: &random)] {
+                let data = try load(ids.map(question), order.map { annotation($0) })
+                #expect(data.samples.map(\.answers) == ids.map { ["answer \($0)"] })
+                #expect(
+                    data.samples.map(\.images)
+                        == ids.map {
+                            ["i/COCO_train2014_\(String(1_000_000_000_000 + $0 / 3).dropFirst()).jpg"]
+                        })
+            }
+            func fault(_ asked: [String], _ annotated: [String]) -> String {
+                message { _ = try load(asked, annotated) }
+            }
+            let two = [question(1), question(2)]
+            #expect(fault(two + two, ["{}"]).contains("the question id 1 was used in record 1"))
+            #expect(fault(two, [annotation(1), annotation(1), "{}"]).contains("was annotated in record 1"))
+            #expect(fault(two, [annotation(1), "{}", annotation(1)]).contains("record 2"))
+            #expect(fault(two, [annotation(2)]).contains("the question 1 has no annotation"))
+            #expect(fault(two, [annotation(1), annotation(2), "]"]).contains("\(annotations), byte"))
+
+            // All of them, when all are wanted.
+            try writeFile("{\"questions\": [\((two + [question(3)]).joined(separator: ","))]}", to: questions)
+            try writeFile(
+                "{\"annotations\": [\([annotation(1), "{}", annotation(1), annotation(9), annotation(3)].joined(separator: ","))]}",
+                to: annotations)
+            let report = validate(
+                VQAv2(), files: TaskFiles(questions: questions, annotations: annotations), split: nil)
+            #expect(
+                report.log.counts == [
+                    .badRecord: 1, .duplicateID: 1, .annotationWithoutQuestion: 1,
+                    .questionWithoutAnnotation: 1,
+                ])
+        }
+    }
+
     @Test("joins questions and annotations, names COCO images, ignores what it does not know")
     func joins() throws {
         try withFolder { folder in
@@ -227,5 +281,25 @@ struct VQAv2Tests {
         let vocabulary = try AnswerVocabulary(["net", "mesh", "netting"], rule: .released)
         let targets = vocabulary.targets(for: data.samples[0])
         #expect(targets.first == AnswerVocabulary.Target(number: 0, score: 1))
+    }
+}
+
+@Suite("Question ids")
+struct QuestionIDTests {
+    @Test("are equal when their texts are, and keep their kind")
+    func equality() {
+        for number in [0, 7, -7, 42, 262_148_000, Int.max, Int.min] {
+            let (a, b) = (QuestionID(number), QuestionID(String(number)))
+            #expect(a == b && a.hashValue == b.hashValue && a.text == b.text && a.text == "\(number)")
+            #expect(a.json == .integer(number) && b.json == .string("\(number)"))
+            #expect(a.isNumber && !b.isNumber)
+        }
+        let texts = [
+            "007", "7", "+7", "-0", "0", "", " 7", "7 ", "7.0", "9223372036854775808", "\u{667}", "a", "7\0",
+        ]
+        for a in texts {
+            #expect(QuestionID(a).text == a && QuestionID(a).json == .string(a))
+            for b in texts { #expect((QuestionID(a) == QuestionID(b)) == (a == b), "\(a) \(b)") }
+        }
     }
 }

@@ -41,6 +41,25 @@ struct SubmissionTests {
         #expect(choice.back.map(\.answer) == ["food", "x"])
     }
 
+    @Test("are named as each benchmark's server or program expects")
+    func names() {
+        let expected = [
+            "mmbench": "submission.xlsx", "mmbench-cn": "submission.xlsx", "seed-bench": "submission.jsonl",
+            "pope": "submission.jsonl", "llava-bench": "submission.jsonl", "nlvr": "submission.csv",
+            "nlvr2": "submission.csv", "coco-captions": "captions_val2014_vqa_results.json",
+        ]
+        var found: [String: String] = [:]
+        for task in TaskRegistry.all {
+            let data = TaskData(task: task.name, split: "val2014", samples: [])
+            let name = task.submissionFile(for: data)
+            if name != "submission.json" { found[task.name] = name }
+        }
+        #expect(found == expected)
+        #expect(
+            COCOCaptions().submissionFile(for: TaskData(task: "", split: "../x", samples: []))
+                == "submission.json")
+    }
+
     @Test("A-OKVQA's leaderboard file has both settings, and each reads its own")
     func leaderboard() throws {
         try withFolder { folder in

@@ -37,6 +37,61 @@ struct VQAAccuracyTests {
         #expect(accuracy("tea", []) == 0)
     }
 
+    @Test(
+        "gives what the definition gives, for thousands of answers that repeat, differ in accents, or are long"
+    )
+    func definition() {
+        let words = [
+            "yes", "Yes.", " yes\n", "two", "2", "caf\u{E9}", "cafe\u{301}", "a dog", "the dog", "dog",
+            "left, right",
+            "left right", "don't know", "dont know", "", "fifteen bytes x", "sixteen bytes xy",
+            "Sixteen bytes, xy",
+            "a sentence of more words than fit anywhere", "sentence of more words than fit anywhere", "yes\0",
+            "yes\0\0",
+        ]
+        var random = CounterRandom(seed: 3, purpose: "test")
+        func word() -> String { words.randomElement(using: &random) ?? "" }
+        var samples: [Sample] = []
+        var answers: [String] = []
+        for number in 0..<6_000 {
+            let common = word()
+            samples.append(
+                sample(
+                    number, (0..<10).map { _ in Int.random(in: 0..<9, using: &random) == 0 ? word() : common }
+                ))
+            answers.append(word())
+        }
+        for rule in [VQAAccuracy.Normalisation.official, .always] {
+            let scores = VQAAccuracy(normalisation: rule).scores(of: answers, for: samples)
+            for (position, score) in scores.enumerated() {
+                let expected = defined(answers[position], samples[position].answers, rule)
+                #expect(abs(score - expected) < 1e-12, "\(answers[position]) \(samples[position].answers)")
+            }
+        }
+    }
+
+    /// The accuracy as its definition has it, by comparing texts.
+    private func defined(
+        _ answer: String, _ annotators: [String], _ rule: VQAAccuracy.Normalisation
+    ) -> Double {
+        func stripped(_ text: String) -> [UInt8] {
+            Array(text.trimmingCharacters(in: .whitespacesAndNewlines).utf8)
+        }
+        var answer = stripped(answer)
+        var references = annotators.map(stripped)
+        if rule == .always || Set(references).count > 1 {
+            func normalised(_ bytes: [UInt8]) -> [UInt8] {
+                Array(normalisedAnswer(String(decoding: bytes, as: UTF8.self)).utf8)
+            }
+            answer = normalised(answer)
+            references = references.map(normalised)
+        }
+        let shares = references.indices.map { left in
+            min(1, Double(references.indices.count { $0 != left && references[$0] == answer }) / 3)
+        }
+        return shares.reduce(0, +) / Double(shares.count)
+    }
+
     @Test("gives the official figures on generated questions of all sorts, question by question")
     func golden() throws {
         let scores = try score(

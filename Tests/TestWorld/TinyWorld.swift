@@ -24,6 +24,8 @@ package struct TinyWorld {
         guard made else { throw VQAError("cannot make a folder", because: systemReason()) }
         folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         try writeLanguageModel()
+        try writeDecoder()
+        try writeT5()
         try writeVisionModel()
         try writeData(images)
     }
@@ -57,6 +59,85 @@ package struct TinyWorld {
             if slot.key.contains("dense.weight") || slot.key.contains(".self.") { tensor = try tensor * 8 }
         }
         try writeTensors(bert.parameters(), to: path + "/model.safetensors")
+    }
+
+    private static let words = [
+        "<pad>", "</s>", "<unk>", "what", "color", "is", "it", "?", "red", "green", "blue", "there", "a",
+        "shape",
+        "the", "image", "in", "yes", "no", "question", "answer", ":",
+    ]
+
+    /// Whole words, and the end put behind where `ends` says so.
+    private func writeTokenizer(_ path: String, ends: Bool) throws {
+        let special: [JSON] = ["<pad>", "</s>", "<unk>"].enumerated().map { id, text in
+            [
+                "id": .integer(id), "content": .string(text), "single_word": false, "lstrip": false,
+                "rstrip": false, "normalized": false, "special": true,
+            ]
+        }
+        let end: JSON = [
+            "type": "TemplateProcessing",
+            "single": [
+                ["Sequence": ["id": "A", "type_id": 0]], ["SpecialToken": ["id": "</s>", "type_id": 0]],
+            ],
+            "pair": [
+                ["Sequence": ["id": "A", "type_id": 0]], ["Sequence": ["id": "B", "type_id": 0]],
+                ["SpecialToken": ["id": "</s>", "type_id": 0]],
+            ],
+            "special_tokens": ["</s>": ["id": "</s>", "ids": [1], "tokens": ["</s>"]]],
+        ]
+        let tokenizer: JSON = [
+            "version": "1.0", "truncation": .null, "padding": .null, "added_tokens": .array(special),
+            "normalizer": [
+                "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+                "strip_accents": .null, "lowercase": true,
+            ], "pre_tokenizer": ["type": "BertPreTokenizer"], "post_processor": ends ? end : .null,
+            "decoder": ["type": "WordPiece", "prefix": "##", "cleanup": true],
+            "model": [
+                "type": "WordPiece", "unk_token": "<unk>", "continuing_subword_prefix": "##",
+                "max_input_chars_per_word": 100,
+                "vocab": .object(TinyWorld.words.enumerated().map { .init($1, .integer($0)) }),
+            ],
+        ]
+        try writeFile(tokenizer.text(), to: path + "/tokenizer.json")
+        try writeFile(
+            #"{"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}"#,
+            to: path + "/tokenizer_config.json")
+    }
+
+    private func writeDecoder() throws {
+        let path = folder + "/llama"
+        try makeFolder(path)
+        let config: JSON = [
+            "model_type": "llama", "vocab_size": .integer(TinyWorld.words.count), "hidden_size": 32,
+            "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "intermediate_size": 40, "max_position_embeddings": 64, "eos_token_id": 1, "pad_token_id": 0,
+            "tie_word_embeddings": true,
+        ]
+        try writeFile(config.text(), to: path + "/config.json")
+        try writeTokenizer(path, ends: false)
+        var decoder = try Decoder(DecoderConfiguration(config, source: "test"))
+        try decoder.initialize(seed: 7)
+        try decoder.forEachParameter { slot, tensor in
+            if slot.key.contains("_proj.weight") { tensor = try tensor * 8 }
+        }
+        try writeTensors(decoder.parameters(), to: path + "/model.safetensors")
+    }
+
+    private func writeT5() throws {
+        let path = folder + "/t5"
+        try makeFolder(path)
+        let config: JSON = [
+            "model_type": "t5", "vocab_size": .integer(TinyWorld.words.count), "d_model": 24, "d_kv": 6,
+            "d_ff": 40, "num_layers": 2, "num_decoder_layers": 3, "num_heads": 3,
+            "relative_attention_num_buckets": 8, "eos_token_id": 1, "pad_token_id": 0,
+            "decoder_start_token_id": 0, "tie_word_embeddings": true,
+        ]
+        try writeFile(config.text(), to: path + "/config.json")
+        try writeTokenizer(path, ends: true)
+        var model = try T5(T5Configuration(config, source: "test"))
+        try model.initialize(seed: 8)
+        try writeTensors(model.parameters(), to: path + "/model.safetensors")
     }
 
     private func writeVisionModel() throws {

@@ -29,7 +29,7 @@ public struct VisualPromptAttention: Module {
         try visitor("linear_merge", &merge)
     }
 
-    /// query [B, 1, D], visual tokens [B, N, V] → prompt [B, 1, D]
+    /// queries [B, P, D], visual tokens [B, N, V] → prompt [B, P, D]
     public func callAsFunction(_ text: Tensor, visual: Tensor, dropout: Double = 0) throws -> Tensor {
         let attended = try splitHeads(query(text), heads).attention(
             key: splitHeads(key(visual), heads), value: splitHeads(value(visual), heads), dropout: dropout)
@@ -47,10 +47,12 @@ public struct AnswerClassifier: Module {
     ///   - size: width D of the feature it reads.
     ///   - hidden: width between the two maps.
     ///   - classes: size C of the answer vocabulary.
-    public init(_ size: Int, hidden: Int, classes: Int) throws {
-        expand = try Linear(size, hidden, (.normal(deviation: 0.02), .zeros))
+    public init(_ size: Int, hidden: Int, classes: Int, start: DVPSettings.HeadStart = .normal) throws {
+        let values: (Initialization, Initialization)? =
+            start == .normal ? (.normal(deviation: 0.02), .zeros) : nil
+        expand = try Linear(size, hidden, values)
         norm = try LayerNorm(hidden)
-        classify = try Linear(hidden, classes, (.normal(deviation: 0.02), .zeros))
+        classify = try Linear(hidden, classes, values)
     }
 
     /// Lists 0 and 3, the maps, and 1, the norm between them.

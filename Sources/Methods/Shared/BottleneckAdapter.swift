@@ -3,10 +3,10 @@ import Torch
 /// A bottleneck adapter (Houlsby et al. 2019): x + up(act(down(x))), placed on a sub-layer's output.
 public struct BottleneckAdapter: Module {
     /// The function between the two maps.
-    public enum Activation: Sendable { case relu, silu }
+    public enum Activation: String, Sendable, CaseIterable { case relu, silu }
 
     /// How the maps start.
-    public enum Start: Sendable {
+    public enum Start: String, Sendable, CaseIterable {
         /// Weights N(0, 0.01): the frozen model is perturbed from the first step, as DVP's release does for BERT and T5.
         case normal
         /// Xavier uniform, as its release does for LLaMA.

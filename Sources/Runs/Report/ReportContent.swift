@@ -15,6 +15,8 @@ public struct ReportContent: Sendable {
     public var facts: [Fact] = []
     /// The training loss by step.
     public var loss: [LossPoint] = []
+    /// What a search of the insertion layer found; nil without one.
+    public var placement: Placement?
     /// Accuracy by the type of the question.
     public var questionTypes: [Group] = []
     /// Accuracy by the type of the answer.
@@ -101,6 +103,60 @@ public struct ReportContent: Sendable {
             self.name = name
             self.percent = percent
             self.count = count
+        }
+    }
+
+    /// A search of the insertion layer.
+    public struct Placement: Sendable {
+        /// One layer.
+        public struct Layer: Sendable {
+            /// From 0.
+            public var number: Int
+            /// The bandit's preference α.
+            public var preference: Double
+            /// Its probability π, 0 to 1.
+            public var probability: Double
+            /// How often it was drawn.
+            public var pulls: Int
+            /// Its mean reward in points and half of the 95 % interval; nil when it was never drawn.
+            public var reward: Double?
+            /// Half of that mean's 95 % interval.
+            public var margin: Double?
+            /// Accuracy on the held-out questions with the prompt there, in percent.
+            public var percent: Double
+
+            /// What is known of a layer.
+            public init(
+                number: Int, preference: Double, probability: Double, pulls: Int, reward: Double?,
+                margin: Double?, percent: Double
+            ) {
+                self.number = number
+                self.preference = preference
+                self.probability = probability
+                self.pulls = pulls
+                self.reward = reward
+                self.margin = margin
+                self.percent = percent
+            }
+        }
+
+        /// The chosen layer.
+        public var chosen: Int
+        /// In the order of the layers.
+        public var layers: [Layer]
+        /// The policy along the search, one probability a layer.
+        public var history: [(step: Int, policy: [Double])]
+        /// In words: how sure the choice is.
+        public var verdict: String
+
+        /// A finished search.
+        public init(
+            chosen: Int, layers: [Layer], history: [(step: Int, policy: [Double])], verdict: String
+        ) {
+            self.chosen = chosen
+            self.layers = layers
+            self.history = history
+            self.verdict = verdict
         }
     }
 

@@ -4,7 +4,7 @@ extension ReportContent {
     /// The page: one file that loads nothing, runs no script and forbids both.
     public func html() -> String {
         let parts = [
-            header, notesSection, lossSection,
+            header, notesSection, lossSection, placement?.html() ?? "",
             barSection("By question type", questionTypes), barSection("By answer type", answerTypes),
             gallerySection, factsSection, commandSection, configurationSection,
         ]

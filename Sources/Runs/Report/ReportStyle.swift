@@ -37,6 +37,10 @@ let reportStyle = """
     .note { border-left: 3px solid var(--accent); padding: .1rem 0 .1rem .9rem; margin: 0 0 1.25rem;
       color: var(--quiet); }
 
+    table.numbers { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
+    table.numbers th, table.numbers td { text-align: right; padding: .15rem .7rem; border-bottom: 1px solid var(--line); }
+    table.numbers th { color: var(--quiet); font-weight: 600; } table.numbers .chosen { font-weight: 700; }
+
     .bar { display: grid; grid-template-columns: minmax(6rem, 13rem) 1fr 4.4rem; gap: 0 .9rem; align-items: center;
       padding: .28rem 0; font-size: .92rem; }
     .bar:has(.n) { grid-template-columns: minmax(6rem, 13rem) 1fr 4.4rem 5.6rem; }

@@ -24,6 +24,11 @@ public struct COCOCaptions: CaptionTask {
             images: "\(root)/\(split)")
     }
 
+    /// The server looks for `captions_SET_METHOD_results.json`.
+    public func submissionFile(for data: TaskData) -> String {
+        splits.contains(data.split) ? "captions_\(data.split)_vqa_results.json" : "submission.json"
+    }
+
     /// Reads one sample an image.
     public func read(_ files: TaskFiles, split: String?, log: inout ProblemLog) throws -> TaskData {
         var data = TaskData(task: name, split: split ?? "", samples: [])

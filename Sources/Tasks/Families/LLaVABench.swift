@@ -37,6 +37,9 @@ public struct LLaVABench: VQATask {
     /// The local stand-in for the judge; see ``WordOverlap``.
     public func metric(for data: TaskData) -> any AnswerMetric { WordOverlap() }
 
+    /// One record a line.
+    public func submissionFile(for data: TaskData) -> String { "submission.jsonl" }
+
     /// The answers file that `llava/eval/eval_gpt_review_bench.py` takes.
     public func writeSubmission(_ predictions: [Prediction], for data: TaskData, to path: String) throws {
         try writeLines(predictions, for: data, to: path) { sample, answer in

@@ -64,6 +64,9 @@ public struct MMBench: VQATask {
     /// Row accuracy, with circular and vanilla accuracy as figures.
     public func metric(for data: TaskData) -> any AnswerMetric { CircularAccuracy() }
 
+    /// The server takes Excel files alone.
+    public func submissionFile(for data: TaskData) -> String { "submission.xlsx" }
+
     /// The sheet that the evaluation server takes, an Excel file: `index`, `question`, `A` to `D`, `prediction`, and
     /// `answer` and `split` where the table has them (haotian-liu/LLaVA, `scripts/convert_mmbench_for_submission.py`).
     public func writeSubmission(_ predictions: [Prediction], for data: TaskData, to path: String) throws {

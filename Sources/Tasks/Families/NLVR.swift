@@ -35,6 +35,9 @@ public struct NLVR: VQATask {
     /// Accuracy and consistency.
     public func metric(for data: TaskData) -> any AnswerMetric { ConsistencyAccuracy() }
 
+    /// Comma-separated values.
+    public func submissionFile(for data: TaskData) -> String { "submission.csv" }
+
     /// `IMAGE.png,true`, one a line: the file that `metrics_images.py` reads.
     public func writeSubmission(_ predictions: [Prediction], for data: TaskData, to path: String) throws {
         try writeLines(predictions, for: data, to: path) { "\($0.id),\(oneLine($1))" }
@@ -102,6 +105,9 @@ public struct NLVR2: VQATask {
 
     /// Accuracy and consistency.
     public func metric(for data: TaskData) -> any AnswerMetric { ConsistencyAccuracy() }
+
+    /// Comma-separated values.
+    public func submissionFile(for data: TaskData) -> String { "submission.csv" }
 
     /// `IDENTIFIER,True`, one a line: the file that `eval/metrics.py` reads.
     public func writeSubmission(_ predictions: [Prediction], for data: TaskData, to path: String) throws {

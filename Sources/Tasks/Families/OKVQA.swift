@@ -34,13 +34,11 @@ public struct OKVQA: VQATask {
     /// Reads questions and annotations as ``VQAv2`` does. The question type becomes the name of the knowledge category.
     public func read(_ files: TaskFiles, split: String?, log: inout ProblemLog) throws -> TaskData {
         var data = TaskData(task: name, split: split ?? "", samples: [])
-        let set = try VQAv2.readQuestions(files.questions, into: &data, log: &log)
-        if let images = files.images {
-            let set = set ?? (split == "val" ? "val2014" : "train2014")
-            try VQAv2.nameImages(set, in: images, of: &data, log: &log)
-        }
-        if let annotations = files.annotations {
-            try OfficialAnnotations.read(annotations, questions: files.questions, into: &data, log: &log)
+        try OfficialAnnotations.read(files, into: &data, log: &log) { data, log in
+            let set = try VQAv2.readQuestions(files.questions, into: &data, log: &log)
+            guard let images = files.images else { return }
+            try VQAv2.nameImages(
+                set ?? (split == "val" ? "val2014" : "train2014"), in: images, of: &data, log: &log)
         }
         for index in data.samples.indices {
             if let type = data.samples[index].questionType {

@@ -44,6 +44,9 @@ public struct POPE: VQATask {
     /// The official figures.
     public func metric(for data: TaskData) -> any AnswerMetric { POPEAccuracy() }
 
+    /// One record a line.
+    public func submissionFile(for data: TaskData) -> String { "submission.jsonl" }
+
     /// `{"question_id", "question", "answer"}`, one a line: POPE's program reads `answer` in the order of its questions.
     public func writeSubmission(_ predictions: [Prediction], for data: TaskData, to path: String) throws {
         try writeLines(predictions, for: data, to: path) { sample, answer in

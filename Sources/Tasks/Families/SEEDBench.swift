@@ -38,6 +38,9 @@ public struct SEEDBench: VQATask {
     /// `scripts/convert_seed_for_submission.py`, which knows no option texts.
     public func metric(for data: TaskData) -> any AnswerMetric { ChoiceAccuracy() }
 
+    /// The leaderboard takes one record a line.
+    public func submissionFile(for data: TaskData) -> String { "submission.jsonl" }
+
     /// `{"question_id": …, "prediction": "B"}`, one a line.
     public func writeSubmission(_ predictions: [Prediction], for data: TaskData, to path: String) throws {
         try writeLines(predictions, for: data, to: path) { sample, answer in

@@ -4,7 +4,7 @@ import Support
 ///
 /// Layout below the root: `problems.json` (`{id: {question, choices, answer, hint, image, grade, subject, topic, category,
 /// skill, lecture, solution, split}}`), `pid_splits.json` (`{split: [id]}`) and the images `images/SPLIT/ID/image.png`. The
-/// hint is the sample's context, lecture and solution together are its rationale. A question without image has an empty
+/// hint is the sample's context, lecture and solution together are its rationale, and each its passage. A question without image has an empty
 /// list of images.
 ///
 /// LLaVA's list (`llava_test_CQM-A.json` and the like: `id`, `image`, `conversations`) can stand in place of
@@ -137,7 +137,8 @@ public struct ScienceQA: VQATask {
         sample.setCorrectChoice(answer)
         let hint = try record.optionalText("hint") ?? ""
         sample.context = hint.isEmpty ? nil : hint
-        let reasons = try ["lecture", "solution"].compactMap(record.optionalText).filter { !$0.isEmpty }
+        for part in ["lecture", "solution"] { sample.passages[part] = try record.optionalText(part) }
+        let reasons = ["lecture", "solution"].compactMap { sample.passages[$0] }.filter { !$0.isEmpty }
         if !reasons.isEmpty { sample.rationales = [reasons.joined(separator: " ")] }
         sample.labels = ["split": split, "image": image == nil ? "without image" : "with image"]
         for key in ["subject", "grade", "topic", "category", "skill", "task"] {

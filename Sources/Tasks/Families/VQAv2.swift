@@ -47,13 +47,11 @@ public struct VQAv2: VQATask {
     /// file names in `data_subtype`; without that key, to the set of `split`, else to `train2014`.
     public func read(_ files: TaskFiles, split: String?, log: inout ProblemLog) throws -> TaskData {
         var data = TaskData(task: name, split: split ?? "", samples: [])
-        let set = try Self.readQuestions(files.questions, into: &data, log: &log)
-        if let images = files.images {
+        try OfficialAnnotations.read(files, into: &data, log: &log) { data, log in
+            let set = try Self.readQuestions(files.questions, into: &data, log: &log)
+            guard let images = files.images else { return }
             try Self.nameImages(
                 set ?? split.flatMap { Self.sets[$0] } ?? "train2014", in: images, of: &data, log: &log)
-        }
-        if let annotations = files.annotations {
-            try OfficialAnnotations.read(annotations, questions: files.questions, into: &data, log: &log)
         }
         return data
     }
@@ -66,6 +64,9 @@ public struct VQAv2: VQATask {
         var found = false
         var seen: [QuestionID: Int] = [:]
         try withText(of: file) { bytes in
+            // Growing step by step copies everything several times; records are at least about this long.
+            seen.reserveCapacity(bytes.count / 96)
+            data.samples.reserveCapacity(bytes.count / 96)
             var cursor = JSONCursor(bytes, source: file)
             try cursor.beginObject()
             while let key = try cursor.nextKey() {
@@ -84,9 +85,8 @@ public struct VQAv2: VQATask {
                                 .emptyQuestion, at: "\(file), record \(record)",
                                 "the question \(sample.id) is empty")
                         }
-                        var sample = sample
-                        sample.record = record
                         data.samples.append(sample)
+                        data.samples[data.samples.count - 1].record = record
                     }
                 default: try cursor.skipValue()
                 }
@@ -127,6 +127,11 @@ public struct VQAv2: VQATask {
         var paths: [String: [String]] = [:]
         for index in data.samples.indices {
             let image = data.samples[index].imageID
+            // The questions of an image mostly follow each other.
+            if index > 0, data.samples[index - 1].imageID == image, !data.samples[index - 1].images.isEmpty {
+                data.samples[index].images = data.samples[index - 1].images
+                continue
+            }
             if let known = paths[image] {
                 data.samples[index].images = known
                 continue

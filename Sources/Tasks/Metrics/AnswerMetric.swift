@@ -13,6 +13,11 @@ public protocol AnswerMetric: Sendable {
     /// What is reported beside the mean score; nil when there is nothing.
     func figures(of answers: [String], for samples: [Sample]) throws -> Figures?
 
+    /// Both at once, for measures that do the same work for both.
+    func judgement(
+        of answers: [String], for samples: [Sample]
+    ) throws -> (scores: [Double], figures: Figures?)
+
     /// False when the answer has not the form that the measure can judge: neither yes nor no, none of the options. Such
     /// answers are scored all the same, counted and listed.
     func isExpected(_ answer: String, for sample: Sample) -> Bool
@@ -27,6 +32,12 @@ extension AnswerMetric {
     public var maximum: Double { 1 }
     /// None.
     public func figures(of answers: [String], for samples: [Sample]) throws -> Figures? { nil }
+    /// One after the other.
+    public func judgement(
+        of answers: [String], for samples: [Sample]
+    ) throws -> (scores: [Double], figures: Figures?) {
+        (try scores(of: answers, for: samples), try figures(of: answers, for: samples))
+    }
     /// Every answer.
     public func isExpected(_ answer: String, for sample: Sample) -> Bool { true }
     /// Every question.
@@ -116,31 +127,35 @@ public struct VQAAccuracy: AnswerMetric {
 
     /// The accuracy of each answer; 0 where a sample has no annotators.
     public func scores(of answers: [String], for samples: [Sample]) -> [Double] {
-        concurrently(min(answers.count, samples.count)) { score(answers[$0], against: samples[$0].answers) }
+        let count = min(answers.count, samples.count)
+        if normalisation == .older {
+            return concurrently(count) { olderScore(answers[$0], against: samples[$0].answers) }
+        }
+        return concurrently(count, with: AnswerTable()) { table, index in
+            score(answers[index], against: samples[index].answers, &table)
+        }
     }
 
-    private func score(_ answer: String, against annotators: [String]) -> Double {
-        guard let first = annotators.first else { return 0 }
-        if normalisation == .older { return olderScore(answer, against: annotators) }
-        let answer = AnswerNormaliser.stripped(answer)
-        let agreed = AnswerNormaliser.stripped(first)
-        let differ = annotators.contains { !sameBytes(AnswerNormaliser.stripped($0), agreed) }
-        guard differ || normalisation == .always else {
-            return leaveOneOutAccuracy(
-                matches: sameBytes(agreed, answer) ? annotators.count : 0, annotators: annotators.count)
+    private func score(_ answer: String, against annotators: [String], _ table: inout AnswerTable) -> Double {
+        guard let first = annotators.first.map({ table.entry(of: $0) }) else { return 0 }
+        let given = table.entry(of: answer)
+        var differ = false
+        var matches = (stripped: 0, normalised: 0)
+        for annotator in annotators {
+            let reference = table.entry(of: annotator)
+            if reference.stripped != first.stripped { differ = true }
+            if reference.stripped == given.stripped { matches.stripped += 1 }
+            if reference.normalised == given.normalised { matches.normalised += 1 }
         }
-        let normalised = normalisedAnswer(answer)
-        let matches = annotators.count {
-            // Equal texts need no normaliser to be equal.
-            let reference = AnswerNormaliser.stripped($0)
-            return sameBytes(reference, answer) || sameBytes(normalisedAnswer(reference), normalised)
-        }
-        return leaveOneOutAccuracy(matches: matches, annotators: annotators.count)
+        return leaveOneOutAccuracy(
+            matches: differ || normalisation == .always ? matches.normalised : matches.stripped,
+            annotators: annotators.count)
     }
 
     private func olderScore(_ answer: String, against annotators: [String]) -> Double {
+        guard let first = annotators.first else { return 0 }
         let answer = normalisedAnswer(AnswerNormaliser.stripped(answer))
-        let differ = annotators.contains { !sameBytes($0, annotators[0]) }
+        let differ = annotators.contains { !sameBytes($0, first) }
         let matches = annotators.count {
             sameBytes(differ ? AnswerNormaliser.withoutPunctuation($0) : $0, answer)
         }

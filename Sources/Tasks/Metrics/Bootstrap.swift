@@ -40,7 +40,7 @@ public struct Bootstrap: Sendable, Equatable {
     func interval(of clusters: [Cluster]) -> (low: Double, high: Double) {
         guard !clusters.isEmpty, clusters.count <= UInt32.max else { return (0, 0) }
         return interval(
-            of: (0..<resamples).map { number in
+            of: inPieces(of: 50, resamples, with: ()) { _, number in
                 var sum = 0
                 var count = 0
                 resample(clusters.count, number) {

@@ -165,7 +165,7 @@ public func score(
     let judged = try judge(
         task.joined(predictions, to: data), on: data.samples, by: metric, allowsMissing: options.allowsMissing
     )
-    let samples = judged.counted.map { data.samples[$0] }
+    let samples = data.samples.picked(judged.counted)
     let units = judged.counted.map { Int((judged.scores[$0] * Double(scoreUnitsPerPoint)).rounded()) }
     guard !units.isEmpty else {
         throw VQAError(
@@ -183,10 +183,19 @@ public func score(
             try figures($0, of: judged.seen.map { data.samples[$0] }, options.bootstrap)
         } ?? [],
         remarks: judged.figures?.remarks ?? [],
-        unexpected: zip(data.samples, judged.answers).compactMap { sample, answer in
-            answer.flatMap { metric.isExpected($0, for: sample) ? nil : sample.id }
+        unexpected: data.samples.indices.compactMap { position in
+            judged.answers[position].flatMap {
+                metric.isExpected($0, for: data.samples[position]) ? nil : data.samples[position].id
+            }
         },
         groups: task.groupings.map { group(units, of: samples, by: $0) }, perQuestion: judged.scores)
+}
+
+extension [Sample] {
+    /// The samples at `positions`, which rise; mostly these are all.
+    fileprivate func picked(_ positions: [Int]) -> [Sample] {
+        positions.count == count ? self : positions.map { self[$0] }
+    }
 }
 
 /// What a measure says of every question.
@@ -209,8 +218,8 @@ func judge(
     let counts = samples.map(metric.counts)
     let answers = try match(predictions, to: samples, counted: counts, allowsMissing: allowsMissing)
     let seen = samples.indices.filter { counts[$0] || answers[$0] != nil }
-    let (given, asked) = (seen.map { answers[$0] ?? "" }, seen.map { samples[$0] })
-    let found = try metric.scores(of: given, for: asked)
+    let (given, asked) = (seen.map { answers[$0] ?? "" }, samples.picked(seen))
+    let (found, figures) = try metric.judgement(of: given, for: asked)
     guard found.count == seen.count, found.allSatisfy(\.isFinite) else {
         throw VQAError(
             "cannot score", because: "\(metric.name) gave no score for some answer", kind: .failure)
@@ -221,7 +230,7 @@ func judge(
     }
     return Judgement(
         answers: answers, scores: scores, counted: samples.indices.filter { counts[$0] }, seen: seen,
-        figures: try metric.figures(of: given, for: asked))
+        figures: figures)
 }
 
 /// Scores a prediction file against files of questions and annotations; `annotations` is nil when the answers
@@ -241,20 +250,22 @@ private func match(
 ) throws -> [String?] {
     var index: [QuestionID: Int] = [:]
     index.reserveCapacity(samples.count)
-    for (position, sample) in samples.enumerated() where index.updateValue(position, forKey: sample.id) != nil
-    {
-        throw VQAError("cannot score", at: "question \(sample.id)", because: "two questions have this id")
+    for position in samples.indices {
+        let id = samples[position].id
+        guard index.updateValue(position, forKey: id) == nil else {
+            throw VQAError("cannot score", at: "question \(id)", because: "two questions have this id")
+        }
     }
     var answers = [String?](repeating: nil, count: samples.count)
     var unknown = FirstAndCount()
     var repeated = FirstAndCount()
-    for prediction in predictions {
-        guard let position = index[prediction.id] else {
-            unknown.add(prediction)
+    for number in predictions.indices {
+        guard let position = index[predictions[number].id] else {
+            unknown.add(predictions[number])
             continue
         }
-        if answers[position] != nil { repeated.add(prediction) }
-        answers[position] = prediction.answer
+        if answers[position] != nil { repeated.add(predictions[number]) }
+        answers[position] = predictions[number].answer
     }
     if let first = unknown.first {
         throw VQAError(
@@ -296,12 +307,34 @@ private struct FirstAndCount {
 /// The sums by image, in the order of the image's name, so that the bootstrap does not depend on the file's
 /// order.
 private func clusters(of units: [Int], samples: [Sample]) -> [Bootstrap.Cluster] {
-    var clusters: [String: Bootstrap.Cluster] = [:]
-    for (units, sample) in zip(units, samples) {
-        clusters[sample.imageID, default: Bootstrap.Cluster()].sum += units
-        clusters[sample.imageID, default: Bootstrap.Cluster()].count += 1
+    var images = Numbering()
+    var clusters: [Bootstrap.Cluster] = []
+    // By position: taking a sample out of the list copies all that it holds.
+    for position in samples.indices {
+        let image = images.number(of: samples[position].imageID)
+        if image == clusters.count { clusters.append(Bootstrap.Cluster()) }
+        clusters[image].sum += units[position]
+        clusters[image].count += 1
     }
-    return clusters.sorted { $0.key < $1.key }.map(\.value)
+    return zip(images.texts, clusters).sorted { $0.0 < $1.0 }.map(\.1)
+}
+
+/// Numbers for different texts, from 0 in the order of their coming. A text mostly is the one before again.
+private struct Numbering {
+    private(set) var texts: [String] = []
+    private var numbers: [String: Int] = [:]
+    private var last: (text: String, number: Int)?
+
+    mutating func number(of text: String) -> Int {
+        if let last, last.text == text { return last.number }
+        let number = numbers[text] ?? texts.count
+        if number == texts.count {
+            texts.append(text)
+            numbers[text] = number
+        }
+        last = (text, number)
+        return number
+    }
 }
 
 /// The figures of the whole set with their intervals by image. Rows are added in the order of images and ids, so that
@@ -343,16 +376,26 @@ private func roundedToMillionths(_ value: Double) -> Double { (value * 1e6).roun
 
 /// The breakdown by one label. It is empty when no sample has one; samples without label are then `other`.
 private func group(_ units: [Int], of samples: [Sample], by grouping: Grouping) -> Scores.Group {
-    var sums: [String: Int] = [:]
-    var counts: [String: Int] = [:]
-    let labels = samples.map(grouping.label)
-    if labels.contains(where: { $0 != nil }) {
-        for (units, label) in zip(units, labels) {
-            sums[label ?? "other", default: 0] += units
-            counts[label ?? "other", default: 0] += 1
+    var labels = Numbering()
+    var sums: [Int] = []
+    var counts: [Int] = []
+    var hasLabels = false
+    for position in samples.indices {
+        let label = grouping.label(samples[position])
+        if label != nil { hasLabels = true }
+        let number = labels.number(of: label ?? "other")
+        if number == sums.count {
+            sums.append(0)
+            counts.append(0)
         }
+        sums[number] += units[position]
+        counts[number] += 1
     }
     var percentages: [String: Double] = [:]
-    for (label, sum) in sums { percentages[label] = percentage(sum: sum, count: counts[label] ?? 0) }
-    return Scores.Group(name: grouping.name, percentages: percentages, counts: counts)
+    var sizes: [String: Int] = [:]
+    for (number, label) in labels.texts.enumerated() where hasLabels {
+        percentages[label] = percentage(sum: sums[number], count: counts[number])
+        sizes[label] = counts[number]
+    }
+    return Scores.Group(name: grouping.name, percentages: percentages, counts: sizes)
 }

@@ -16,10 +16,12 @@ struct TrainCommand: ParsableCommand {
 
             A run stopped by Ctrl-C (exit code 1, after a checkpoint), or killed, goes on with --resume to the same
             result. It must be given the settings it was started with; only what changes nothing of what is learned
-            (name, threads, cache_dir, checkpoint_every, baselines, validation_split) may differ.
+            (name, threads, cache_dir, checkpoint_every, baselines) may differ.
             """)
 
-    @Argument(help: ArgumentHelp("The configuration, YAML.", valueName: "config.yaml"))
+    @Argument(
+        help: ArgumentHelp(
+            "The configuration, YAML, or the name of one in Examples.", valueName: "config.yaml"))
     var file: String
 
     @Argument(help: ArgumentHelp("Settings that override the file.", valueName: "key=value"))
@@ -63,7 +65,8 @@ struct TrainCommand: ParsableCommand {
 
     func run() throws {
         let settings = overrides + [misplaced].compactMap(\.self) + (limit.map { ["limit=\($0)"] } ?? [])
-        let configuration = try TrainingConfiguration(ConfigurationSource(file: file, overrides: settings))
+        let configuration = try TrainingConfiguration(
+            ConfigurationSource(file: namedConfiguration(file), overrides: settings))
         if printConfig { return try Output.print(configuration.resolved.yaml()) }
         let run = TrainingRun(configuration) { line in
             try? Output.write(line + "\n", to: json ? 2 : 1, path: "output")

@@ -114,6 +114,14 @@ public struct JavaMeasures: Sendable {
     /// The F-score of SPICE for each sample, from 0 to 1.
     public func spice(_ candidates: [String], _ references: [[String]]) throws -> [Double] {
         let jar = try jar("spice/spice-1.0.jar", for: "SPICE")
+        let library = "\(tools)/spice/lib"
+        // They are not part of the package that brings the rest.
+        let names = (try? listFolder(library)) ?? []
+        guard names.count(where: { $0.hasPrefix("stanford-corenlp-") }) >= 2 else {
+            throw VQAError(
+                "SPICE was not computed", at: library, because: "Stanford CoreNLP is not there",
+                remedy: "put stanford-corenlp-3.6.0.jar and stanford-corenlp-3.6.0-models.jar there")
+        }
         var input = "["
         for (index, pair) in zip(candidates, references).enumerated() {
             let record: JSON = [
@@ -214,7 +222,9 @@ public struct JavaMeasures: Sendable {
             }
             usleep(20_000)
         }
-        guard status == 0 else { throw failure("it ended with the status \(status)") }
+        let signal = status & 0x7F
+        guard signal == 0 else { throw failure("it was ended by the signal \(signal)") }
+        guard status == 0 else { throw failure("it ended with the status \(status >> 8 & 0xFF)") }
     }
 
     private func withScratchFolder<Result>(_ body: (String) throws -> Result) throws -> Result {

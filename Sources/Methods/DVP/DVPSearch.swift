@@ -1,0 +1,228 @@
+import Support
+import Tasks
+import Torch
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
+/// How the placement is searched for.
+public struct DVPSearchSettings: Sendable, Equatable {
+    /// Draws of the bandit a step, `search_sample`.
+    public var draws = 5
+    /// Questions that the draws of a step are scored on; nil: half the batch size.
+    public var scoringBatch: Int?
+    /// How preferences follow rewards.
+    public var rule = PlacementBandit.Rule.full
+    /// The factor before every update.
+    public var stepSize = 0.005
+    /// Score with dropout, as the release does, whose model stays in training mode.
+    public var scoresWithDropout = false
+    /// As in the release, a prompt that was trained once is moved on by momentum and decay in the steps of the others.
+    public var movesIdleArms = false
+
+    /// The authors' code.
+    public static let released = {
+        var settings = DVPSearchSettings()
+        (settings.rule, settings.scoresWithDropout, settings.movesIdleArms) = (.diagonal, true, true)
+        return settings
+    }()
+
+    /// The repaired search: the defaults above.
+    public static let fixed = DVPSearchSettings()
+
+    /// The repaired search, ``fixed``.
+    public init() {}
+}
+
+/// Training of all placements at once, and the bandit that compares them (KAB-APP): each step trains one layer's prompt,
+/// drawn evenly, then scores some layers, drawn by the bandit, on the same held-out questions.
+///
+/// Specification of DVP, 3. Each layer has its own prompt; language model, adapters and head are shared.
+public final class DVPSearchLearner: Learner {
+    private let learner: DVPLearner
+    private let scorer: DVPLearner
+    private let settings: DVPSearchSettings
+    private let seed: Int
+    private let batchSize: Int
+    /// The bandit as it stands.
+    public private(set) var bandit: PlacementBandit
+    /// Where the next scoring batch begins in ``order``.
+    private var cursor = 0
+    /// The held-out items, shuffled once, as the release's loader does.
+    private let order: [Int]
+    private var step = 0
+    private var part = 0
+    private var arm = 0
+    /// Called after every round with the number of steps done.
+    public var onRound: ((Int, PlacementBandit) -> Void)?
+    /// Prompts that were trained at least once.
+    private var touched: Set<Int> = []
+
+    /// - Parameters:
+    ///   - model: made for a search.
+    ///   - learner: of the training data, for all layers.
+    ///   - scorer: of the held-out data, with the same model, for all layers.
+    ///   - batchSize: of training.
+    public init(
+        _ learner: DVPLearner, scorer: DVPLearner, _ settings: DVPSearchSettings, batchSize: Int, seed: Int
+    ) throws {
+        guard learner.model.isSearch, scorer.itemCount > 0 else {
+            throw VQAError(
+                "cannot search", because: "there are no held-out questions to compare the layers on",
+                remedy: "set validation_split, or holdout_images")
+        }
+        self.learner = learner
+        self.scorer = scorer
+        self.settings = settings
+        self.seed = seed
+        self.batchSize = max(1, settings.scoringBatch ?? batchSize / 2)
+        bandit = PlacementBandit(
+            arms: learner.model.language.layerCount, rule: settings.rule, stepSize: settings.stepSize)
+        var random = CounterRandom(seed: seed, purpose: "search order")
+        order = Array(0..<scorer.itemCount).shuffled(using: &random)
+    }
+
+    /// The items of the training data.
+    public var itemCount: Int { learner.itemCount }
+    /// Tokens of an item.
+    public func length(of item: Int) -> Int { learner.length(of: item) }
+    /// Prompts of all layers, and what they share.
+    public func trained() throws -> [NamedTensor] { try learner.trained() }
+    /// As of ``DVPLearner``.
+    public func groups(decay: Double, headRateScale: Double) throws -> [ParameterGroup] {
+        try learner.groups(decay: decay, headRateScale: headRateScale)
+    }
+
+    // MARK: A step
+
+    /// Draws start again from the step's number, so that a resumed search goes on the same way.
+    public func beginStep(_ step: Int, epoch: Int) { (self.step, part) = (step, 0) }
+
+    /// The loss with the prompt at a layer that is drawn evenly.
+    public func loss(_ items: [Int]) throws -> Tensor {
+        var random = CounterRandom(seed: seed, epoch: part, sample: step, purpose: "search layer")
+        arm = Int.random(in: 0..<bandit.preferences.count, using: &random)
+        part += 1
+        return try learner.loss(items, layer: arm, dropout: learner.model.settings.dropout)
+    }
+
+    /// Gives the prompts that rest a gradient of zero where the release moves them.
+    public func beforeUpdate() throws {
+        guard settings.movesIdleArms else { return }
+        touched.insert(arm)
+        for parameter in try learner.trained() where parameter.key.contains("_options.") {
+            guard let layer = parameter.key.split(separator: ".").dropFirst().first.flatMap({ Int($0) }),
+                layer != arm, touched.contains(layer)
+            else { continue }
+            try parameter.tensor.setGradient(.zeros(parameter.tensor.shape))
+        }
+    }
+
+    /// Scores the draws of the bandit and lets it learn.
+    public func endStep() throws -> [JSON.Member] {
+        var random = CounterRandom(seed: seed, sample: step, purpose: "search draws")
+        let draws = bandit.draw(settings.draws, using: &random)
+        let scores = try scores(of: draws, on: nextBatch())
+        let round = bandit.update(draws, scores: scores)
+        onRound?(step + 1, bandit)
+        return [
+            .init("layer", .integer(arm)), .init("score", .number(round.meanScore)),
+            .init("max_reward", .number(round.maxReward)), .init("arch_loss", .number(round.policyLoss)),
+            .init("policy", .array(bandit.probabilities.map { .number((1e6 * $0).rounded() / 1e6) })),
+        ]
+    }
+
+    /// The next held-out questions; starts again when they are used up.
+    private func nextBatch() -> [Int] {
+        if cursor >= order.count { cursor = 0 }
+        let end = min(cursor + batchSize, order.count)
+        defer { cursor = end }
+        return Array(order[cursor..<end])
+    }
+
+    /// Percent of each draw. The layers below a prompt are computed once for all draws; without dropout a layer that is
+    /// drawn twice is scored once.
+    private func scores(of draws: [Int], on items: [Int]) throws -> [Double] {
+        try withoutGradients {
+            let model = scorer.model
+            let dropout = settings.scoresWithDropout ? model.settings.dropout : 0
+            let layers = dropout > 0 ? draws : Set(draws).sorted()
+            let found: [Double]
+            if model.settings.answers == .write {
+                found = try layers.map {
+                    100 * exp(-(try scorer.loss(items, layer: $0, dropout: dropout).item()))
+                }
+            } else {
+                found = try scorer.logits(items, at: layers, pass: model.pass(dropout: dropout)).map {
+                    try scorer.percent($0, items)
+                }
+            }
+            if dropout > 0 { return found }
+            let byLayer = Dictionary(uniqueKeysWithValues: zip(layers, found))
+            return draws.map { byLayer[$0] ?? 0 }
+        }
+    }
+
+    /// Questions that the layers are compared on.
+    public var heldOutCount: Int { scorer.itemCount }
+
+    /// The score on all held-out questions with the prompt at each layer, in percent.
+    public func heldOutPercent() throws -> [Double] { try scorer.percentByLayer() }
+
+    // MARK: Checkpoints
+
+    /// The bandit, and where scoring stands.
+    public var state: JSON {
+        [
+            "bandit": bandit.json, "cursor": .integer(cursor),
+            "touched": .array(touched.sorted().map { .integer($0) }),
+        ]
+    }
+
+    /// Goes on from a state of the same search.
+    public func restore(_ state: JSON, source: String) throws {
+        guard let saved = state["bandit"], let cursor = state["cursor"]?.integer,
+            (0...order.count).contains(cursor), let touched = state["touched"]?.array?.compactMap(\.integer)
+        else {
+            throw VQAError(
+                "cannot resume the search", at: source, because: "it is no checkpoint of a search")
+        }
+        try bandit.restore(saved, source: source)
+        self.cursor = cursor
+        self.touched = Set(touched)
+    }
+}
+
+extension DVPLearner {
+    /// The mean score of the best answers, in percent.
+    func percent(_ logits: Tensor, _ items: [Int]) throws -> Double {
+        let chosen = try logits.argmax(-1).integers()
+        var sum = 0.0
+        for (item, answer) in zip(items, chosen) {
+            sum += Double(data.items[item].targets.first { $0.number == answer }?.score ?? 0)
+        }
+        return 100 * sum / Double(max(1, items.count))
+    }
+
+    /// The mean score of all items with the prompt at each layer, in percent, without dropout; of a model that writes,
+    /// 100 · exp(−loss).
+    public func percentByLayer(batch: Int = 256) throws -> [Double] {
+        let layers = Array(0..<model.language.layerCount)
+        let order = data.items.indices.sorted { (length(of: $0), $0) < (length(of: $1), $1) }
+        var sums = [Double](repeating: 0, count: layers.count)
+        try withoutGradients {
+            for start in stride(from: 0, to: order.count, by: batch) {
+                let items = Array(order[start..<min(start + batch, order.count)])
+                let scores =
+                    try model.settings.answers == .write
+                    ? layers.map { 100 * exp(-(try loss(items, layer: $0, dropout: 0).item())) }
+                    : logits(items, at: layers, pass: model.pass()).map { try percent($0, items) }
+                for layer in layers { sums[layer] += scores[layer] * Double(items.count) }
+            }
+        }
+        return sums.map { $0 / Double(max(1, order.count)) }
+    }
+}

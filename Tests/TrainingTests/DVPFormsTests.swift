@@ -1,0 +1,182 @@
+import Methods
+import Runs
+import Support
+import TestWorld
+import Testing
+import Training
+
+/// Other language models than BERT, answers that are written, and the search, from configuration to adapter.
+@Suite(.serialized) struct DVPFormsTests {
+    /// A language model of the tiny world, and how it answers.
+    struct Form: Sendable, CustomTestStringConvertible {
+        let model: String
+        let settings: [String]
+        var testDescription: String { "\(model) \(settings.joined(separator: " "))" }
+    }
+
+    static let forms = [
+        Form(model: "t5", settings: []), Form(model: "t5", settings: ["answers=write"]),
+        Form(model: "t5", settings: ["preset=released", "use_adapter=true"]),
+        Form(model: "llama", settings: []), Form(model: "llama", settings: ["answers=write"]),
+        Form(model: "llama", settings: ["prompt_tokens=3", "answers=write"]),
+        Form(model: "llama", settings: ["frozen_format=int8"]),
+        Form(model: "bert", settings: ["prompt_tokens=2", "loss=one_answer"]),
+    ]
+
+    static func overrides(_ world: TinyWorld, _ form: Form) -> [String] {
+        ["language_model=\(world.folder)/\(form.model)", "baselines=false", "prompt_width=12"] + form.settings
+    }
+
+    @Test(
+        "a run adapts, is resumed to the same bytes, and its adapter answers as it was tested",
+        arguments: forms)
+    func whole(_ form: Form) throws {
+        let world = try TinyWorld()
+        defer { world.remove() }
+        let settings = Self.overrides(world, form)
+        let whole = try world.train("whole", settings)
+        #expect(throws: VQAError.self) { _ = try world.train("parts", settings, stopAfter: 7) }
+        let resumed = try world.train("parts", settings, resume: true)
+        for name in ["metrics.jsonl", "adapter/adapter_model.safetensors", "predictions.jsonl"] {
+            #expect(
+                try readFile("\(whole.folder)/\(name)", limit: 1 << 24)
+                    == readFile("\(resumed.folder)/\(name)", limit: 1 << 24), "\(name)")
+        }
+        let losses = try readJSONLines("\(whole.folder)/metrics.jsonl").compactMap { $0["loss"]?.double }
+        #expect(losses.count == whole.record.trainInfo.steps && losses.allSatisfy(\.isFinite))
+        #expect((losses.last ?? 1) < (losses.first ?? 0))
+
+        let model = try AdaptedModel(adapter: "\(whole.folder)/adapter")
+        let first = try #require(readJSONLines("\(whole.folder)/predictions.jsonl").first)
+        let answers = try model.answers(image: "\(world.folder)/data/3.png", question: "what color is it?")
+        #expect(answers.first?.text == first["answer"]?.string)
+        #expect(answers.allSatisfy { (0...1).contains($0.probability) })
+    }
+
+    @Test("with the stores and without them the losses agree", arguments: forms) func stores(_ form: Form)
+        throws
+    {
+        let world = try TinyWorld()
+        defer { world.remove() }
+        let settings = Self.overrides(world, form) + ["drop_rate=0", "max_epoch=1"]
+        let plain = try world.train("plain", settings + ["cache_features=false"])
+        let cached = try world.train("cached", settings)
+        let a = try readJSONLines("\(plain.folder)/metrics.jsonl").compactMap { $0["loss"]?.double }
+        let b = try readJSONLines("\(cached.folder)/metrics.jsonl").compactMap { $0["loss"]?.double }
+        #expect(a.count == b.count && !a.isEmpty)
+        for (x, y) in zip(a, b) { #expect(abs(x - y) <= 1e-4 * max(1, abs(y))) }
+    }
+
+    @Test("the batch of an evaluation does not change what is written") func batches() throws {
+        let world = try TinyWorld()
+        defer { world.remove() }
+        let form = Form(model: "llama", settings: ["answers=write", "max_epoch=4"])
+        let outcome = try world.train("run", Self.overrides(world, form))
+        func evaluate(_ batch: Int) throws -> [UInt8] {
+            var request = EvaluationRequest(task: "table", split: "test")
+            request.adapter = "\(outcome.folder)/adapter"
+            (request.dataRoot, request.batchSize) = ("\(world.folder)/data", batch)
+            (request.output, request.cacheFolder) = ("\(world.folder)/e\(batch)", "\(world.folder)/cache")
+            _ = try Evaluation(request).run(say: { _ in }, shouldStop: { false })
+            return try readFile("\(world.folder)/e\(batch)/predictions.jsonl", limit: 1 << 20)
+        }
+        let whole = try evaluate(64)
+        #expect(try evaluate(1) == whole && evaluate(5) == whole)
+    }
+
+    @Test("a written answer of BERT, and a model with eyes of its own, are refused") func refused() throws {
+        let world = try TinyWorld()
+        defer { world.remove() }
+        var error = #expect(throws: VQAError.self) { _ = try world.train("run", ["answers=write"]) }
+        #expect(error?.description.contains("BERT does not write") == true)
+        error = #expect(throws: VQAError.self) {
+            _ = try world.train(
+                "run",
+                [
+                    "language_model=\(world.folder)/llama", "frozen_format=int8", "use_adapter=false",
+                    "prompt_width=12",
+                ])
+        }
+        #expect(error?.description.contains("packed weights cannot be trained") == true)
+    }
+
+    // MARK: Epochs
+
+    @Test("the best epoch on held-out images is kept, and a resumed run keeps the same") func bestEpoch()
+        throws
+    {
+        let world = try TinyWorld()
+        defer { world.remove() }
+        let settings = ["holdout_images=4", "max_epoch=4", "baselines=false"]
+        let whole = try world.train("whole", settings)
+        #expect(whole.record.runInfo.notes.contains { $0.contains("kept: epoch") })
+        #expect(throws: VQAError.self) { _ = try world.train("parts", settings, stopAfter: 20) }
+        let resumed = try world.train("parts", settings, resume: true)
+        let name = "adapter/adapter_model.safetensors"
+        #expect(
+            try readFile("\(whole.folder)/\(name)", limit: 1 << 24)
+                == readFile("\(resumed.folder)/\(name)", limit: 1 << 24))
+        #expect(resumed.record.runInfo.notes == whole.record.runInfo.notes)
+    }
+
+    @Test("an adapter can be tested alone, and be begun with") func loading() throws {
+        let world = try TinyWorld()
+        defer { world.remove() }
+        let first = try world.train("first", ["baselines=false"])
+        let load = "load_path=\(first.folder)/adapter"
+        let tested = try world.train("tested", [load, "test_only=true", "baselines=false"])
+        #expect(tested.scores == first.scores && tested.record.trainInfo.steps == 0)
+        let second = try world.train("second", [load, "baselines=false"])
+        func firstLoss(_ outcome: TrainingRun.Outcome) throws -> Double {
+            try readJSONLines("\(outcome.folder)/metrics.jsonl").first?["loss"]?.double ?? .nan
+        }
+        #expect(try firstLoss(second) < firstLoss(first))
+        #expect(throws: VQAError.self) {
+            _ = try world.train("third", [load, "insert_layer=2", "baselines=false"])
+        }
+    }
+
+    // MARK: Search
+
+    static func search(
+        _ world: TinyWorld, _ name: String, _ settings: [String], resume: Bool = false, stopAfter: Int? = nil
+    ) throws -> PlacementSearch.Outcome {
+        var asked = 0
+        let configuration = try world.configuration(settings)
+        return try PlacementSearch(configuration, file: "tiny.yaml") { _ in }.run(
+            resume: resume ? "\(world.folder)/\(name)" : nil,
+            output: resume ? nil : "\(world.folder)/\(name)", command: ["vqa", "search", "tiny.yaml", "x=1"]
+        ) {
+            asked += 1
+            return stopAfter.map { asked > $0 } ?? false
+        }
+    }
+
+    @Test(
+        "a search chooses, reports, and is resumed to the same numbers",
+        arguments: [
+            [], ["preset=released", "use_adapter=false", "drop_rate=0.1"],
+            ["language_model=llama", "answers=write"], ["language_model=t5"],
+        ])
+    func search(_ settings: [String]) throws {
+        let world = try TinyWorld()
+        defer { world.remove() }
+        let settings =
+            settings.map { $0.replacing("language_model=", with: "language_model=\(world.folder)/") } + [
+                "search_epochs=2", "holdout_images=4", "prompt_width=12",
+            ]
+        let whole = try Self.search(world, "whole", settings)
+        #expect(whole.placement.ranking.count == 3 && whole.placement.percentByLayer.count == 3)
+        #expect(whole.nextCommand == "vqa train tiny.yaml x=1 insert_layer=\(whole.placement.layer)")
+        for name in ["search.json", "report.html", "run.json", "metrics.jsonl"] {
+            #expect(fileExists("\(whole.folder)/\(name)"), "\(name)")
+        }
+        #expect(throws: VQAError.self) { _ = try Self.search(world, "parts", settings, stopAfter: 6) }
+        let resumed = try Self.search(world, "parts", settings, resume: true)
+        for name in ["search.json", "metrics.jsonl"] {
+            #expect(
+                try readFile("\(whole.folder)/\(name)", limit: 1 << 24)
+                    == readFile("\(resumed.folder)/\(name)", limit: 1 << 24), "\(name)")
+        }
+    }
+}
