@@ -1,7 +1,8 @@
 /// Finds the things of a list by their hashes: an open-addressing table of the numbers that they have in the list.
 ///
-/// What a large table costs is the wait for memory. So a place takes four bytes only, and ``insert(_:hash:replaces:areEqual:)`` and
-/// ``entry(_:)`` let the waits for many things overlap. The owner keeps the things and compares them.
+/// What a large table costs is the wait for memory. So a place takes four bytes only, and ``entry(_:)`` and
+/// ``insert(below:hash:replaces:areEqual:)`` let the waits for many things overlap. The owner keeps the things and
+/// compares them.
 struct HashIndex: Sendable {
     /// Owners refuse longer lists.
     static let mostThings = 1 << 30
@@ -21,17 +22,14 @@ struct HashIndex: Sendable {
 
     // MARK: Building
 
-    /// Adds the thing of this number, the largest so far. When another is equal to it, that one is kept or gives its place
-    /// to the new one, and its number is returned.
-    mutating func insert(
-        _ number: Int, hash: (Int) -> UInt64, replaces: Bool = false, areEqual: (Int, Int) -> Bool
-    ) -> Int? {
+    /// Adds the thing of this number, the largest so far; false when one that is equal is there.
+    mutating func insert(_ number: Int, hash: (Int) -> UInt64, areEqual: (Int, Int) -> Bool) -> Bool {
         if (number + 1) * 2 > places.count { grow(hash) }
-        return place(number, hash(number), replaces) { areEqual($0, number) }
+        return place(number, hash(number), replaces: false) { areEqual($0, number) }
     }
 
-    /// Adds the things of the numbers below `count` to an empty index that has room for them. Returns the first that is equal
-    /// to an earlier one, where these are not replaced.
+    /// Adds the things of the numbers below `count` to an empty index that has room for them. Of equal things the last is
+    /// kept if it `replaces` those before; otherwise the number of the first that equals an earlier one is returned.
     mutating func insert(
         below count: Int, hash: (Int) -> UInt64, replaces: Bool = false, areEqual: (Int, Int) -> Bool
     ) -> Int? {
@@ -49,21 +47,22 @@ struct HashIndex: Sendable {
                 left += entry == 0 ? 0 : 1
             }
             for (number, hash) in others[..<left] {
-                let found = place(number, hash, replaces) { areEqual($0, number) }
-                if found != nil, !replaces { return number }
+                let isNew = place(number, hash, replaces: replaces) { areEqual($0, number) }
+                if !isNew, !replaces { return number }
             }
         }
         return nil
     }
 
+    /// False when the thing is there already.
     @inline(__always)
-    private mutating func place(_ number: Int, _ hash: UInt64, _ replaces: Bool, _ matches: (Int) -> Bool)
-        -> Int?
-    {
+    private mutating func place(
+        _ number: Int, _ hash: UInt64, replaces: Bool, where matches: (Int) -> Bool
+    ) -> Bool {
         let place = search(hash, matches)
-        let found = places[place]
-        if found == 0 || replaces { places[place] = newEntry(number, hash) }
-        return found == 0 ? nil : Int(found & mask) - 1
+        let isNew = places[place] == 0
+        if isNew || replaces { places[place] = newEntry(number, hash) }
+        return isNew
     }
 
     private mutating func grow(_ hash: (Int) -> UInt64) {
@@ -71,7 +70,7 @@ struct HashIndex: Sendable {
         self = HashIndex(count: old.places.count)
         for entry in old.places where entry != 0 {
             let number = Int(entry & old.mask) - 1
-            _ = place(number, hash(number), false) { _ in false }
+            _ = place(number, hash(number), replaces: false) { _ in false }
         }
     }
 

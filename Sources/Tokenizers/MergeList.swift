@@ -80,11 +80,16 @@ struct MergeList {
         var entries: [MergeTable.Entry] = []
         entries.reserveCapacity(merges.count)
         var next = NextToken()
+        var parts: [UnsafeBufferPointer<UInt8>] = []
         try text.withUnsafeBufferPointer { text in
             for block in stride(from: 0, to: merges.count, by: 128) {
                 let ranks = block..<min(block + 128, merges.count)
-                let numbers = vocabulary.numbers(
-                    of: ranks.flatMap { [part(.left, $0, text), part(.right, $0, text)] })
+                parts.removeAll(keepingCapacity: true)
+                for rank in ranks {
+                    parts.append(part(.left, rank, text))
+                    parts.append(part(.right, rank, text))
+                }
+                let numbers = vocabulary.numbers(of: parts)
                 for rank in ranks {
                     let merged =
                         prefix.isEmpty
@@ -106,9 +111,9 @@ struct MergeList {
 
     /// The left token of a merge, the right one, or both.
     @inline(__always)
-    private func part(_ part: Part, _ rank: Int, _ text: UnsafeBufferPointer<UInt8>) -> UnsafeBufferPointer<
-        UInt8
-    > {
+    private func part(_ part: Part, _ rank: Int, _ text: UnsafeBufferPointer<UInt8>)
+        -> UnsafeBufferPointer<UInt8>
+    {
         let merge = merges[rank]
         let start = part == .right ? merge.middle : rank == 0 ? 0 : merges[rank - 1].end
         let end = part == .left ? merge.middle : merge.end

@@ -6,7 +6,10 @@ struct ModelReader {
     private var vocabulary: Vocabulary?
     /// By id, of a unigram model.
     private var scores: [Double]?
-    private var merges: MergeList?
+    /// Stands before the merges.
+    private var merges: JSONCursor?
+    /// The merges when they can be read; if not, that is a fault of byte-pair models only.
+    private var mergeList: MergeList?
 
     /// - Parameter size: the bytes of the file, for a guess of the number of tokens.
     static func read(_ cursor: inout JSONCursor, size: Int) throws -> any TokenModel {
@@ -23,7 +26,10 @@ struct ModelReader {
                 }
             case "merges":
                 guard reader.merges == nil else { throw cursor.failure("\"merges\" appears twice") }
-                reader.merges = try MergeList(reading: &cursor, size: size)
+                reader.merges = cursor
+                var ahead = cursor
+                reader.mergeList = try? MergeList(reading: &ahead, size: size)
+                if reader.mergeList == nil { try cursor.skipValue() } else { cursor = ahead }
             default: reader.settings[key] = try JSON(reading: &cursor)
             }
         }
@@ -90,8 +96,9 @@ struct ModelReader {
         settings.fusesUnknown = try reader.flag("fuse_unk", missing: false)
         settings.fallsBackToBytes = try reader.flag("byte_fallback", missing: false)
         settings.takesWholePieces = try reader.flag("ignore_merges", missing: false)
-        let table = try merges?.table(vocabulary, prefix: settings.prefix)
-        return BPE(vocabulary, merges: try table ?? MergeTable(), settings)
+        guard var cursor = self.merges else { return BPE(vocabulary, merges: try MergeTable(), settings) }
+        let list = try mergeList ?? MergeList(reading: &cursor, size: 0)
+        return BPE(vocabulary, merges: try list.table(vocabulary, prefix: settings.prefix), settings)
     }
 }
 

@@ -14,6 +14,25 @@ struct Vocabulary: Sendable {
         var id: Int32
     }
 
+    /// The tokens as lists that lie still in memory.
+    private struct Texts {
+        let text: UnsafeBufferPointer<UInt8>
+        let tokens: UnsafeBufferPointer<Token>
+        let seed: UInt64
+
+        @inline(__always)
+        subscript(number: Int) -> UnsafeBufferPointer<UInt8> {
+            let start = number == 0 ? 0 : Int(tokens[number - 1].end)
+            return UnsafeBufferPointer(rebasing: text[start..<Int(tokens[number].end)])
+        }
+
+        @inline(__always)
+        func hash(_ number: Int) -> UInt64 { TextHash.value(of: self[number], seed: seed) }
+
+        @inline(__always)
+        func areEqual(_ a: Int, _ b: Int) -> Bool { TextHash.areEqual(self[a], self[b]) }
+    }
+
     /// The UTF-8 of all tokens, one after the other.
     private var text: [UInt8] = []
     private var tokens: [Token] = []
@@ -42,20 +61,18 @@ struct Vocabulary: Sendable {
         let start = text.count
         text.append(contentsOf: token)
         try endToken(id: id)
-        let equal = text.withUnsafeBufferPointer { text in
+        let isNew = text.withUnsafeBufferPointer { text in
             tokens.withUnsafeBufferPointer { tokens in
-                index.insert(
-                    tokens.count - 1,
-                    hash: { TextHash.value(of: Self.bytes($0, text, tokens), seed: seed) },
-                    areEqual: {
-                        TextHash.areEqual(Self.bytes($0, text, tokens), Self.bytes($1, text, tokens))
-                    })
+                let texts = Texts(text: text, tokens: tokens, seed: seed)
+                return index.insert(
+                    tokens.count - 1, hash: { texts.hash($0) }, areEqual: { texts.areEqual($0, $1) })
             }
         }
-        guard equal != nil else { return true }
-        tokens.removeLast()
-        text.removeLast(text.count - start)
-        return false
+        if !isNew {
+            tokens.removeLast()
+            text.removeLast(text.count - start)
+        }
+        return isNew
     }
 
     /// Reads `{"token": id, …}`: first all texts, then the table of them, whose size is known by then.
@@ -80,12 +97,9 @@ struct Vocabulary: Sendable {
         index = HashIndex(count: count)
         let duplicate = text.withUnsafeBufferPointer { text in
             tokens.withUnsafeBufferPointer { tokens in
-                index.insert(
-                    below: tokens.count,
-                    hash: { TextHash.value(of: Self.bytes($0, text, tokens), seed: seed) },
-                    areEqual: {
-                        TextHash.areEqual(Self.bytes($0, text, tokens), Self.bytes($1, text, tokens))
-                    })
+                let texts = Texts(text: text, tokens: tokens, seed: seed)
+                return index.insert(
+                    below: tokens.count, hash: { texts.hash($0) }, areEqual: { texts.areEqual($0, $1) })
             }
         }
         if let duplicate { throw try Self.duplicate(duplicate, beginning) }
@@ -149,15 +163,6 @@ struct Vocabulary: Sendable {
             }
             numbers[id] = Int32(truncatingIfNeeded: number)
         }
-    }
-
-    /// The UTF-8 of a token.
-    @inline(__always)
-    private static func bytes(
-        _ number: Int, _ text: UnsafeBufferPointer<UInt8>, _ tokens: UnsafeBufferPointer<Token>
-    ) -> UnsafeBufferPointer<UInt8> {
-        let start = number == 0 ? 0 : Int(tokens[number - 1].end)
-        return UnsafeBufferPointer(rebasing: text[start..<Int(tokens[number].end)])
     }
 
     // MARK: Looking up
@@ -236,7 +241,9 @@ struct Vocabulary: Sendable {
         -> Result
     {
         try text.withUnsafeBufferPointer { text in
-            try tokens.withUnsafeBufferPointer { try body(Self.bytes(number, text, $0)) }
+            try tokens.withUnsafeBufferPointer { tokens in
+                try body(Texts(text: text, tokens: tokens, seed: seed)[number])
+            }
         }
     }
 

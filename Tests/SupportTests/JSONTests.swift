@@ -43,6 +43,74 @@ import Testing
         #expect(try Self.parse(#""\ud83d x""#).string == "\u{FFFD} x")
     }
 
+    @Test("texts that are appended are those of strings, whatever their length and wherever they end")
+    func appending() throws {
+        for length in 0..<20 {
+            for place in 0...length {
+                for odd in ["", "é", "中", "😀", "\\n", "\\\"", "\\u0041", "\u{7F}"] {
+                    let letters = String(repeating: "a", count: length)
+                    let written = letters.prefix(place) + odd + letters.dropFirst(place)
+                    let source = Array("[\"\(written)\",{\"\(written)\":1}]".utf8)
+                    try source.withUnsafeBufferPointer { source in
+                        var strings = JSONCursor(source, source: "text")
+                        var texts = JSONCursor(source, source: "text")
+                        var text = Array("before".utf8)
+                        try strings.beginArray()
+                        try texts.beginArray()
+                        #expect(try strings.nextElement() && texts.nextElement())
+                        try texts.appendString(to: &text)
+                        let string = try strings.string()
+                        #expect(text == Array(("before" + string).utf8))
+                        #expect(texts.offset == strings.offset)
+                        #expect(try texts.nextElement())
+                        try texts.beginObject()
+                        #expect(try texts.appendNextKey(to: &text))
+                        #expect(text == Array(("before" + string + string).utf8))
+                        #expect(try texts.integer() == 1)
+                        #expect(try !texts.appendNextKey(to: &text))
+                    }
+                }
+            }
+        }
+    }
+
+    @Test("a fault inside a string is found at every place of it")
+    func faults() throws {
+        for length in 0..<20 {
+            for place in 0..<max(1, length) {
+                for fault: UInt8 in [0x00, 0x1F, 0x80, 0xC3, 0xFF] {
+                    var source = Array(("\"" + String(repeating: "a", count: length) + "\"").utf8)
+                    source.insert(fault, at: 1 + place)
+                    for cut in [source, Array(source.dropLast())] {
+                        cut.withUnsafeBufferPointer { cut in
+                            var cursor = JSONCursor(cut, source: "text")
+                            var text: [UInt8] = []
+                            #expect(throws: VQAError.self) { try cursor.appendString(to: &text) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    @Test("integers are read up to 64 bits, and nothing that looks like one")
+    func integers() throws {
+        func integer(_ text: String) throws -> Int {
+            try Array(text.utf8).withUnsafeBufferPointer {
+                var cursor = JSONCursor($0, source: "text")
+                let value = try cursor.integer()
+                try cursor.end()
+                return value
+            }
+        }
+        for value in [0, 7, 10, -3, 999_999_999_999_999_999, 1_000_000_000_000_000_000, Int.max, Int.min] {
+            #expect(try integer(" \(value) ") == value)
+        }
+        for text in ["", "-", "00", "01", "1.0", "1e3", "1E3", "1.", "9223372036854775808", "x", "1x"] {
+            #expect(throws: VQAError.self, "\(text)") { _ = try integer(text) }
+        }
+    }
+
     @Test("no truncation and no changed byte crashes the reader") func mutations() throws {
         let text = Array(#"{"k":[1,-2.5e3,"a\u0041\n",{"x":null,"y":[true,false]}],"z":"é"}"#.utf8)
         var random = CounterRandom(seed: 1, purpose: "mutations")

@@ -37,6 +37,57 @@ import Tokenizers
         }
     }
 
+    @Test("a token twice in a long vocabulary is reported where it stands")
+    func duplicate() throws {
+        for (first, second) in [(0, 1), (0, 999), (400, 401), (255, 256), (998, 999)] {
+            var members = (0..<1000).map { "\"token\($0)\": \($0)" }
+            members[second] = "\"token\(first)\": \(second)"
+            let before =
+                "{\"model\":{\"type\":\"BPE\",\"vocab\":{" + members[..<second].joined(separator: ",")
+            let byte = before.utf8.count + ",\"token\(first)\":".utf8.count
+            let text = before + "," + members[second...].joined(separator: ",") + "},\"merges\":[]}}"
+            expectFailure("byte \(byte): a token appears twice") {
+                _ = try Tokenizer(parsing: Array(text.utf8), source: "test")
+            }
+        }
+    }
+
+    @Test(
+        "merges may stand before the vocabulary and before the prefix, and those of other models are not read"
+    )
+    func order() throws {
+        let prefix = #""continuing_subword_prefix":"@""#
+        let vocabulary = #""vocab":{"a":0,"@b":1,"ab":2,"@c":3,"abc":4}"#
+        let merges = #""merges":["a @b",["ab","@c"]]"#
+        for members in [
+            [prefix, vocabulary, merges], [merges, vocabulary, prefix], [merges, prefix, vocabulary],
+        ] {
+            let tokenizer = try Tokenizer(parsing: bytePairs(members.joined(separator: ",")), source: "test")
+            #expect(try tokenizer.encode("abc").ids == [4])
+        }
+        for merges in ["null", "{}", "[1]", #"["a"]"#] {
+            let text = #"{"model":{"type":"WordPiece","vocab":{"[UNK]":0,"a":1},"merges":\#(merges)}}"#
+            let tokenizer = try Tokenizer(parsing: Array(text.utf8), source: "test")
+            #expect(try tokenizer.encode("a").ids == [1])
+        }
+    }
+
+    @Test("of merges of one pair the last counts")
+    func repeatedMerges() throws {
+        // Many times the same pair, then one that it must lose against.
+        let repeated = Array(repeating: #""a b""#, count: 5000).joined(separator: ",")
+        let vocabulary = #""vocab":{"a":0,"b":1,"c":2,"ab":3,"bc":4}"#
+        let last = try Tokenizer(
+            parsing: bytePairs(#"\#(vocabulary),"merges":["b c",\#(repeated)]"#), source: "test")
+        #expect(try last.encode("abc").ids == [0, 4])
+        let between = try Tokenizer(
+            parsing: bytePairs(#"\#(vocabulary),"merges":["a b","b c",\#(repeated)]"#), source: "test")
+        #expect(try between.encode("abc").ids == [0, 4])
+        let first = try Tokenizer(
+            parsing: bytePairs(#"\#(vocabulary),"merges":[\#(repeated),"b c"]"#), source: "test")
+        #expect(try first.encode("abc").ids == [3, 2])
+    }
+
     @Test("unigram vocabularies without what they need are refused")
     func unigrams() throws {
         for (members, says) in [
