@@ -43,46 +43,36 @@ import Torch
         return (ids, try ids .!= 0)
     }
 
-    struct Row: Sendable {
-        let layer: Int
-        let adapters: Bool
-        let query: (Double, Double)
-        let prompt: (Double, Double)
-        let feature: (Double, Double, Double, Double)
-        let logits: (Double, Double, Double, Double)
-        let loss: Double
-    }
-
-    static let table: [Row] = [
-        Row(
-            layer: 0, adapters: false, query: (2.933249, 24.853941), prompt: (0.711843, 29.427896),
-            feature: (0.874791, 23.712794, 0.789613, 0.232875),
-            logits: (0.070559, 11.335067, -0.415362, 1.061978),
+    static let table: [DVPReference.Row] = [
+        DVPReference.Row(
+            layer: 0, adapters: false, query: [2.933249, 24.853941], prompt: [0.711843, 29.427896],
+            feature: [0.874791, 23.712794, 0.789613, 0.232875],
+            logits: [0.070559, 11.335067, -0.415362, 1.061978],
             loss: 5.657465),
-        Row(
-            layer: 1, adapters: false, query: (1.303632, 27.066719), prompt: (0.643603, 29.080137),
-            feature: (0.896809, 23.478662, 0.771828, 0.233820),
-            logits: (0.072203, 11.278708, -0.402742, 1.049086),
+        DVPReference.Row(
+            layer: 1, adapters: false, query: [1.303632, 27.066719], prompt: [0.643603, 29.080137],
+            feature: [0.896809, 23.478662, 0.771828, 0.233820],
+            logits: [0.072203, 11.278708, -0.402742, 1.049086],
             loss: 5.648151),
-        Row(
-            layer: 2, adapters: false, query: (0.987650, 25.208086), prompt: (0.474398, 28.149988),
-            feature: (0.953054, 23.347938, 0.770981, 0.218935),
-            logits: (0.072332, 11.274297, -0.378466, 1.029993),
+        DVPReference.Row(
+            layer: 2, adapters: false, query: [0.987650, 25.208086], prompt: [0.474398, 28.149988],
+            feature: [0.953054, 23.347938, 0.770981, 0.218935],
+            logits: [0.072332, 11.274297, -0.378466, 1.029993],
             loss: 5.641842),
-        Row(
-            layer: 0, adapters: true, query: (2.933249, 24.853941), prompt: (0.711843, 29.427896),
-            feature: (1.524737, 22.312291, 0.702086, 0.095766),
-            logits: (0.079381, 11.032728, -0.135658, 0.830838),
+        DVPReference.Row(
+            layer: 0, adapters: true, query: [2.933249, 24.853941], prompt: [0.711843, 29.427896],
+            feature: [1.524737, 22.312291, 0.702086, 0.095766],
+            logits: [0.079381, 11.032728, -0.135658, 0.830838],
             loss: 5.581244),
-        Row(
-            layer: 1, adapters: true, query: (1.615177, 26.481984), prompt: (0.921401, 30.496112),
-            feature: (1.551049, 22.569584, 0.663193, 0.105400),
-            logits: (0.080926, 10.979752, -0.127599, 0.821750),
+        DVPReference.Row(
+            layer: 1, adapters: true, query: [1.615177, 26.481984], prompt: [0.921401, 30.496112],
+            feature: [1.551049, 22.569584, 0.663193, 0.105400],
+            logits: [0.080926, 10.979752, -0.127599, 0.821750],
             loss: 5.575198),
-        Row(
-            layer: 2, adapters: true, query: (1.523589, 23.468102), prompt: (0.907513, 30.283490),
-            feature: (1.594282, 22.804989, 0.669849, 0.095824),
-            logits: (0.081982, 10.943594, -0.114180, 0.809988),
+        DVPReference.Row(
+            layer: 2, adapters: true, query: [1.523589, 23.468102], prompt: [0.907513, 30.283490],
+            feature: [1.594282, 22.804989, 0.669849, 0.095824],
+            logits: [0.081982, 10.943594, -0.114180, 0.809988],
             loss: 5.571084),
     ]
 
@@ -98,28 +88,11 @@ import Torch
     }
 
     @Test("every stage equals the specification's numbers", arguments: table)
-    func forward(_ row: Row) throws {
+    func forward(_ row: DVPReference.Row) throws {
         let (ids, mask) = try Self.text()
         let output = try Self.model(row.layer, adapters: row.adapters)(
             ids, mask: mask, visual: DVPReference.visual())
-        let query = try DVPReference.sums(output.query)
-        #expect(DVPReference.near(query.sum, row.query.0) && DVPReference.near(query.abs, row.query.1))
-        let prompt = try DVPReference.sums(output.prompt)
-        #expect(DVPReference.near(prompt.sum, row.prompt.0) && DVPReference.near(prompt.abs, row.prompt.1))
-        let feature = try DVPReference.sums(output.feature)
-        let featureValues = try output.feature.doubles()
-        #expect(
-            DVPReference.near(feature.sum, row.feature.0) && DVPReference.near(feature.abs, row.feature.1))
-        #expect(
-            DVPReference.near(featureValues[0], row.feature.2)
-                && DVPReference.near(featureValues[1], row.feature.3))
-        let logits = try DVPReference.sums(output.logits)
-        let logitValues = try output.logits.doubles()
-        #expect(DVPReference.near(logits.sum, row.logits.0) && DVPReference.near(logits.abs, row.logits.1))
-        #expect(
-            DVPReference.near(logitValues[0], row.logits.2) && DVPReference.near(logitValues[1], row.logits.3)
-        )
-        #expect(DVPReference.near(try softTargetLoss(output.logits, DVPReference.targets()).item(), row.loss))
+        try DVPReference.expect(output, row)
     }
 
     @Test("gradients equal the specification's numbers") func gradients() throws {

@@ -92,4 +92,31 @@ enum DVPReference {
             near(found.sum, sum) && near(found.abs, absolute), comment ?? "\(found)", sourceLocation: location
         )
     }
+
+    /// One row of a table of the specification. Of each tensor: the sum, the sum of absolute values, then first elements.
+    struct Row: Sendable {
+        let layer: Int
+        var adapters = true
+        let query: [Double]
+        let prompt: [Double]
+        let feature: [Double]
+        let logits: [Double]
+        let loss: Double
+    }
+
+    /// Checks every stage.
+    static func expect(_ output: DVPOutput, _ row: Row, _ location: SourceLocation = #_sourceLocation) throws
+    {
+        for (tensor, wanted) in [
+            (output.query, row.query), (output.prompt, row.prompt), (output.feature, row.feature),
+            (output.logits, row.logits),
+        ] {
+            try expect(tensor, wanted[0], wanted[1], nil, location)
+            for (found, value) in try zip(tensor.doubles(), wanted.dropFirst(2)) {
+                #expect(near(found, value), sourceLocation: location)
+            }
+        }
+        let loss = try softTargetLoss(output.logits, targets()).item()
+        #expect(near(loss, row.loss), "\(loss)", sourceLocation: location)
+    }
 }

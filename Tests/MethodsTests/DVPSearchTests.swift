@@ -54,7 +54,9 @@ import Torch
         }
         let query = try search(ids, mask: mask, visual: visual, layer: 2).query.floats()
         let untouched = try #require(search.untouched)
-        guard case .bert(let bert) = untouched else { return }
+        guard case .bert(let bert) = untouched else {
+            throw VQAError("no BERT", because: "it is another")
+        }
         let plain = try bert.encode(bert.embeddings(ids), mask: mask, layers: 0..<2).sliced(1, 0, 1).floats()
         #expect(query == plain)
     }
