@@ -1,7 +1,7 @@
 import Backbones
 import Checkpoints
-import Methods
 import Images
+import Methods
 import Support
 import Tasks
 import Tokenizers

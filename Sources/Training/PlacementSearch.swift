@@ -50,21 +50,10 @@ public struct PlacementSearch {
         if let resumed { try run.requireSameConfiguration(as: resumed) }
         let setup = try run.prepare(isSearch: true, shouldStop: shouldStop)
         let learner = try searchLearner(setup)
-        let folder =
-            try resumed
-            ?? RunFolder.create(
-                configurationName: configuration.name + "-search", output: output, replacing: overwrite,
-                warn: say)
-        var record = try run.startRecord(setup, folder, command)
-        if resumed == nil {
-            try folder.write(configuration: configuration.resolved)
-        } else {
-            try run.requireSameInputs(as: folder, record)
-        }
-        record.trainInfo.trainableParameters = try learner.trained().reduce(0) { $0 + $1.tensor.count }
-        record.trainInfo.totalParameters = try setup.model.parameters().reduce(0) { $0 + $1.tensor.count }
-        try folder.write(record)
-        try search(learner, folder, &record, resuming: resume != nil, shouldStop)
+        var (folder, record) = try run.open(
+            setup, learner, resumed, name: configuration.name + "-search", output: output,
+            overwrite: overwrite, command)
+        try search(run, learner, folder, &record, resuming: resume != nil, shouldStop)
 
         let placement = try placement(learner, setup, folder)
         try asBadInput {
@@ -101,7 +90,7 @@ public struct PlacementSearch {
         say(
             "search: \(layers.count) layers, \(configuration.search.settings.draws) draws a step, scored on "
                 + "\(counted(items.items.count, "question")) of \(validation.split)")
-        if validation.split == configuration.testSplit {
+        if configuration.validatesOnTest {
             say("warning: the layers are compared on the test split; its score will be too good")
         }
         return try DVPSearchLearner(
@@ -122,7 +111,8 @@ public struct PlacementSearch {
     }
 
     private func search(
-        _ learner: DVPSearchLearner, _ folder: RunFolder, _ record: inout RunRecord, resuming: Bool,
+        _ run: TrainingRun, _ learner: DVPSearchLearner, _ folder: RunFolder, _ record: inout RunRecord,
+        resuming: Bool,
         _ shouldStop: @escaping () -> Bool
     ) throws {
         let trainer = try Trainer(learner, settings(learner), folder: folder)
@@ -135,27 +125,7 @@ public struct PlacementSearch {
         }
         defer { learner.onRound = nil }
         var bar = ProgressBar(label: "searching", total: trainer.totalSteps)
-        let done: Bool
-        do {
-            done = try trainer.run(resuming: resuming, progress: &bar, shouldStop: shouldStop)
-        } catch {
-            record.runInfo.status = .failed
-            try? folder.write(record)
-            throw error
-        }
-        bar.finish()
-        record.trainInfo.steps = trainer.step
-        record.trainInfo.epochs = Double(trainer.step) / Double(trainer.stepsPerEpoch)
-        record.trainInfo.trainSeconds = trainer.seconds
-        record.trainInfo.finalLoss = trainer.lastLoss
-        guard done else {
-            record.runInfo.status = .interrupted
-            try folder.write(record)
-            throw VQAError(
-                "stopped", at: folder.path,
-                because: "interrupted after step \(trainer.step) of \(trainer.totalSteps)",
-                remedy: "go on with --resume \(folder.path)", kind: .failure)
-        }
+        try run.drive(trainer, &bar, folder, &record, resuming: resuming, shouldStop)
     }
 
     private func placement(_ learner: DVPSearchLearner, _ setup: TrainingSetup, _ folder: RunFolder) throws

@@ -33,6 +33,10 @@ public struct TrainingConfiguration {
     public let trainSplits: [String]
     /// The split to score after every epoch; nil: none, or held-out images.
     public let validationSplit: String?
+    /// Whether the test split is among the validation splits.
+    var validatesOnTest: Bool {
+        validationSplit?.split(separator: "+").contains { $0 == testSplit } ?? false
+    }
     /// Images of the last training split to hold out for validation; nil: none, or in a search as many as it needs.
     public let holdoutImages: Int?
     /// Which epoch's adapter is kept.

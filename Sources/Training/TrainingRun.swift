@@ -1,5 +1,5 @@
-import Checkpoints
 import Backbones
+import Checkpoints
 import Methods
 import Runs
 import Support
@@ -48,26 +48,19 @@ public struct TrainingRun {
         resume: String? = nil, output: String? = nil, overwrite: Bool = false, command: [String],
         shouldStop: @escaping () -> Bool
     ) throws -> Outcome {
+        guard !configuration.search.isStage else {
+            throw VQAError(
+                "cannot train", at: "search_stage", because: "the configuration is that of a search",
+                remedy: "give it to vqa search")
+        }
         let clock = Stopwatch()
         let resumed = try resume.map { try RunFolder.resume($0, warn: say) }
         if let resumed { try requireSameConfiguration(as: resumed) }
         let setup = try prepare(shouldStop: shouldStop)
-        let folder =
-            try resumed
-            ?? RunFolder.create(
-                configurationName: configuration.name, output: output, replacing: overwrite, warn: say)
-        var record = try startRecord(setup, folder, command)
-        if resumed == nil {
-            try folder.write(configuration: configuration.resolved)
-        } else {
-            try requireSameInputs(as: folder, record)
-        }
-        try folder.write(record)
-
         let learner = learner(setup)
-        record.trainInfo.trainableParameters = try learner.trained().reduce(0) { $0 + $1.tensor.count }
-        record.trainInfo.totalParameters = try setup.model.parameters().reduce(0) { $0 + $1.tensor.count }
         if let path = configuration.loadPath { try load(path, into: setup.model) }
+        var (folder, record) = try open(
+            setup, learner, resumed, name: configuration.name, output: output, overwrite: overwrite, command)
         if !configuration.testOnly {
             try train(setup, learner, folder, &record, resuming: resume != nil, shouldStop)
         }
@@ -93,38 +86,16 @@ public struct TrainingRun {
         var best = try BestEpoch(folder, isResuming: resuming)
         let selects = configuration.selectEpoch == .best && setup.validation != nil
         var bar = ProgressBar(label: "training", total: trainer.totalSteps)
-        let done: Bool
-        do {
-            done = try trainer.run(
-                resuming: resuming, progress: &bar,
-                afterEpoch: { epoch in
-                    guard let validation = setup.validation else { return nil }
-                    let (scores, _) = try test(learner.model, setup, validation)
-                    let percent = scores?.overall ?? 0
-                    if selects { try best.offer(epoch: epoch, score: percent, learner.trained()) }
-                    return "epoch \(epoch): \(validation.split) \(decimal(percent, 2)) %"
-                }, shouldStop: shouldStop)
-        } catch {
-            record.runInfo.status = .failed
-            try? folder.write(record)
-            throw error
-        }
-        bar.finish()
-        record.trainInfo.steps = trainer.step
-        record.trainInfo.epochs = Double(trainer.step) / Double(trainer.stepsPerEpoch)
-        record.trainInfo.trainSeconds = trainer.seconds
-        record.trainInfo.finalLoss = trainer.lastLoss
-        guard done else {
-            record.runInfo.status = .interrupted
-            try folder.write(record)
-            throw VQAError(
-                "stopped", at: folder.path,
-                because: "interrupted after step \(trainer.step) of \(trainer.totalSteps)",
-                remedy: "go on with --resume \(folder.path)", kind: .failure)
+        try drive(trainer, &bar, folder, &record, resuming: resuming, shouldStop) { epoch in
+            guard let validation = setup.validation else { return nil }
+            let (scores, _) = try test(learner.model, setup, validation)
+            let percent = scores?.overall ?? 0
+            if selects { try best.offer(epoch: epoch, score: percent, learner.trained()) }
+            return "epoch \(epoch): \(validation.split) \(decimal(percent, 2)) %"
         }
         if selects, let found = try best.restore(into: learner.trained()) {
             let split = setup.validation?.split ?? ""
-            let isTest = split == setup.test.split ? ", which is also what it is tested on" : ""
+            let isTest = configuration.validatesOnTest ? ", which is also what it is tested on" : ""
             let note =
                 "kept: epoch \(found.epoch), the best on \(split) with \(decimal(found.score, 2)) %\(isTest)"
             say(note)
@@ -145,25 +116,5 @@ public struct TrainingRun {
             }
             try withoutGradients { try parameter.tensor.copy(from: saved.to(.float32)) }
         }
-    }
-
-    func startRecord(_ setup: TrainingSetup, _ folder: RunFolder, _ command: [String]) throws -> RunRecord {
-        var info = RunRecord.RunInfo(name: folder.name, command: command)
-        info.method = configuration.method
-        info.preset = configuration.preset.rawValue
-        info.backbone = "\(setup.backbone.name) + \(setup.tower.name)"
-        info.task = setup.task.name
-        info.configuration = configuration.resolved.json
-        info.configurationSHA256 = configuration.resolved.sha256
-        var meta = RunRecord.MetaInfo(programVersion: programVersion)
-        meta.threads = (try? Engine.threads()) ?? 0
-        meta.dtype = "\(setup.precision)"
-        for data in [setup.train, setup.test, setup.validation].compactMap({ $0 }) {
-            meta.dataHashes["\(setup.task.name) \(data.split)"] = data.contentHash
-        }
-        meta.libraries = ["libtorch": (try? Engine.version()) ?? "?"]
-        meta.weightHashes[setup.backbone.name] = try setup.backbone.weightsHash
-        meta.weightHashes[setup.tower.name] = try setup.tower.weightsHash
-        return RunRecord(runInfo: info, metaInfo: meta)
     }
 }

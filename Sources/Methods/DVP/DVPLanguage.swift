@@ -160,26 +160,27 @@ public enum DVPLanguage: Module {
             mask = try Tensor.concatenated([.ones([joined.shape[0], prompts], .bool), own.to(.bool)], 1)
         }
         let range = text.layer..<layerCount
-        let hidden = try run(joined, text, range, mask: mask, pass, pass.tap, only: prompts, tail: tail)
+        let hidden = try run(joined, text, range, mask: mask, pass, pass.tap, prompts: prompts, tail: tail)
         guard case .t5(let model) = self else { return hidden }
         return try model.decoder.normed(hidden, pass: pass.t5(pass.tap))
     }
 
     /// - Parameters:
-    ///   - position: the one of BERT's last layer that is wanted: as many prompts as there are before it.
+    ///   - prompts: how many stand in front of the text; nil: none have joined it yet. Of BERT's last layer only [CLS], right
+    ///     behind them, is then computed.
     ///   - tail: the last ones of a decoder's last layer that are wanted.
     private func run(
         _ hidden: Tensor, _ text: DVPText, _ range: Range<Int>, mask: Tensor?, _ pass: DVPPass, _ tap: Tap?,
-        only position: Int? = nil, tail: Int? = nil
+        prompts: Int? = nil, tail: Int? = nil
     ) throws -> Tensor {
         switch self {
         case .bert(let model):
             let visible = try mask ?? .ones([hidden.shape[0], hidden.shape[1]], .bool)
             return try model.encode(
-                hidden, mask: visible, layers: range, only: position, dropout: pass.dropout, tap: tap)
+                hidden, mask: visible, layers: range, only: prompts, dropout: pass.dropout, tap: tap)
         case .decoder(let model):
             let bias =
-                try position.map { try pass.bias(range, prompts: $0, keys: hidden.shape[1]) } ?? [:]
+                try prompts.map { try pass.bias(range, prompts: $0, keys: hidden.shape[1]) } ?? [:]
             return try model.hidden(
                 hidden, mask: mask, tap: tap, layers: range, tail: tail, bias: bias)
         case .t5(let model):
