@@ -138,6 +138,22 @@ import Training
 
     // MARK: Search
 
+    @Test("a search's configuration is not trained with") func searchStage() throws {
+        let world = try TinyWorld()
+        defer { world.remove() }
+        let error = #expect(throws: VQAError.self) { _ = try world.train("run", ["search_stage=true"]) }
+        #expect(error?.description.contains("give it to vqa search") == true)
+        #expect(!fileExists("\(world.folder)/run"))
+    }
+
+    @Test("choosing on the test split is said in the run", arguments: ["test", "train+test"])
+    func choosingOnTest(_ split: String) throws {
+        let world = try TinyWorld()
+        defer { world.remove() }
+        let outcome = try world.train("run", ["validation_split=\(split)", "baselines=false"])
+        #expect(outcome.record.runInfo.notes.contains { $0.contains("also what it is tested on") })
+    }
+
     static func search(
         _ world: TinyWorld, _ name: String, _ settings: [String], resume: Bool = false, stopAfter: Int? = nil
     ) throws -> PlacementSearch.Outcome {
