@@ -136,6 +136,12 @@ public struct VisionTower {
         return (network, processor)
     }
 
+    /// The network, for methods that reach inside; nil for other towers than CLIP.
+    public var clip: CLIPVision? {
+        if case .clip(let network) = model { return network }
+        return nil
+    }
+
     /// A text that names everything the tokens of an image depend on besides the image.
     public var fingerprint: String {
         get throws { "\(try weightsHash) \(processor.fingerprint) \(imageSize) float32" }

@@ -24,23 +24,23 @@ public struct AdaptedModel {
     ///   - languageModel: where the language model is now, when not where the adapter says.
     ///   - visionModel: likewise for the image encoder.
     public init(adapter folder: String, languageModel: String? = nil, visionModel: String? = nil) throws {
-        description = try AdapterDescription(folder: folder)
+        try self.init(
+            AdapterRecord(folder: folder), folder: folder, languageModel: languageModel,
+            visionModel: visionModel)
+    }
+
+    init(_ record: AdapterRecord, folder: String, languageModel: String?, visionModel: String?) throws {
+        description = try AdapterDescription(record)
         let backbone = try DVPBackbone(
             languageModel ?? description.languageModel, format: description.frozenFormat)
         reader = try DVPReader(
             backbone, answers: description.settings.answers, maxLength: description.maxTextLength,
             prompt: description.prompt)
         tower = try VisionTower(visionModel ?? description.visionModel, imageSize: description.imageSize)
-        for (name, found, wanted) in [
-            (backbone.name, try backbone.weightsHash, description.languageHash),
-            (tower.name, try tower.weightsHash, description.visionHash),
-        ] where found != wanted {
-            throw VQAError(
-                "cannot use the adapter", at: folder,
-                because:
-                    "it was trained on other weights than those of \(name) (\(wanted.prefix(12)), not \(found.prefix(12)))"
-            )
-        }
+        try record.requireSame([
+            ((backbone.name, try backbone.weightsHash), description.languageHash),
+            ((tower.name, try tower.weightsHash), description.visionHash),
+        ])
         let path = folder + "/adapter_model.safetensors"
         var network = try DVP(
             backbone.language(), visualSize: tower.featureSize,
@@ -66,8 +66,8 @@ public struct AdaptedModel {
     public struct Answer: Sendable, Equatable {
         /// The answer as the vocabulary has it, or as it was written.
         public let text: String
-        /// From 0 to 1. Where answers are judged apart, the sum need not be 1.
-        public let probability: Double
+        /// From 0 to 1, where it is known. Where answers are judged apart, the sum need not be 1.
+        public let probability: Double?
     }
 
     /// The best answers to a question about an image file, best first; one when answers are written.
@@ -98,4 +98,30 @@ public struct AdaptedModel {
         }
         return best(probabilities, of: description.vocabulary, count: count)
     }
+}
+
+/// The best answers of an adapter, of any method, to a question about an image file, best first.
+///
+/// - Parameters:
+///   - choices: the options of a question of multiple choice, for adapters that read them.
+///   - languageModel: where the language model is now, when not where the adapter says.
+///   - visionModel: likewise for the image encoder.
+public func adapterAnswers(
+    _ folder: String, image: String, question: String, choices: [String] = [], count: Int = 5,
+    languageModel: String? = nil, visionModel: String? = nil
+) throws -> [AdaptedModel.Answer] {
+    let record = try AdapterRecord(folder: folder)
+    if record.method == ScienceQADescription.method {
+        let adapter = try ScienceQAAdapter(
+            record, folder: folder, languageModel: languageModel, visionModel: visionModel)
+        return [.init(text: try adapter.answer(question, choices, image: image), probability: nil)]
+    }
+    guard choices.isEmpty else {
+        throw VQAError(
+            "cannot answer", at: "--choice", because: "this adapter answers from what it was trained on",
+            remedy: "leave out --choice")
+    }
+    let model = try AdaptedModel(
+        record, folder: folder, languageModel: languageModel, visionModel: visionModel)
+    return try model.answers(image: image, question: question, count: count)
 }

@@ -38,7 +38,8 @@ public struct AdapterDescription {
     public var json: JSON {
         func optional(_ value: Int?) -> JSON { value.map { .integer($0) } ?? .null }
         return [
-            "peft_type": "DVP", "swift_vqa_adapter_version": .integer(AdapterDescription.version),
+            "peft_type": .string(AdapterDescription.method),
+            "swift_vqa_adapter_version": .integer(AdapterDescription.version),
             "base_model_name_or_path": .string(languageModel), "base_model_sha256": .string(languageHash),
             "frozen_format": .string(frozenFormat.rawValue), "vision_model": .string(visionModel),
             "vision_model_sha256": .string(visionHash),
@@ -80,24 +81,12 @@ public struct AdapterDescription {
         self.task = task
     }
 
+    /// What `peft_type` says.
+    static let method = "DVP"
+
     /// Reads the folder's `adapter_config.json`; what version 1 did not have yet is as it was then.
-    init(folder: String) throws {
-        let path = folder + "/adapter_config.json"
-        guard fileExists(path) else {
-            throw VQAError(
-                "cannot find the adapter", at: folder, because: "it has no adapter_config.json",
-                remedy: "train one, or give --adapter runs/NAME/adapter")
-        }
-        let record = AdapterRecord(json: try JSON(contentsOf: path), path: path)
-        let method: String = try record.text("peft_type")
-        guard method == "DVP" else {
-            throw record.refusal("its method is \(method), known is DVP")
-        }
-        guard let version = record.json["swift_vqa_adapter_version"]?.integer,
-            version <= AdapterDescription.version
-        else {
-            throw record.refusal("it was written by a later version", "update this program")
-        }
+    init(_ record: AdapterRecord) throws {
+        let version = record.version
         languageModel = try record.text("base_model_name_or_path")
         languageHash = try record.text("base_model_sha256")
         visionModel = try record.text("vision_model")
@@ -110,18 +99,43 @@ public struct AdapterDescription {
         frozenFormat = version == 1 ? .float32 : try record.word("frozen_format")
         maxNewTokens = version == 1 ? 16 : try record.size("max_new_tokens")
         guard let answers = record.json["answers"] else { throw record.missing("answers") }
-        vocabulary = try AnswerVocabulary(answers, source: path)
+        vocabulary = try AnswerVocabulary(answers, source: record.path)
     }
 }
 
 /// `adapter_config.json` with its errors.
-private struct AdapterRecord {
+struct AdapterRecord {
     let json: JSON
     let path: String
+    /// `peft_type`
+    let method: String
+    let version: Int
 
-    func refusal(_ why: String, _ remedy: String? = nil) -> VQAError {
+    init(folder: String) throws {
+        path = folder + "/adapter_config.json"
+        guard fileExists(path) else {
+            throw VQAError(
+                "cannot find the adapter", at: folder, because: "it has no adapter_config.json",
+                remedy: "train one, or give --adapter runs/NAME/adapter")
+        }
+        json = try JSON(contentsOf: path)
+        guard let method = json["peft_type"]?.string else {
+            throw Self.refusal(path, "'peft_type' is missing")
+        }
+        let known = [AdapterDescription.method, ScienceQADescription.method]
+        guard known.contains(method) else {
+            throw Self.refusal(path, "its method is \(method), known are \(known.joined(separator: " and "))")
+        }
+        guard let version = json["swift_vqa_adapter_version"]?.integer, version <= AdapterDescription.version
+        else { throw Self.refusal(path, "it was written by a later version", "update this program") }
+        (self.method, self.version) = (method, version)
+    }
+
+    private static func refusal(_ path: String, _ why: String, _ remedy: String? = nil) -> VQAError {
         VQAError("cannot read the adapter", at: path, because: why, remedy: remedy)
     }
+
+    func refusal(_ why: String) -> VQAError { Self.refusal(path, why) }
 
     func missing(_ key: String) -> VQAError { refusal("'\(key)' is missing or of another kind") }
 
@@ -138,6 +152,11 @@ private struct AdapterRecord {
         return value
     }
 
+    func number(_ key: String, within limit: Double) throws -> Double {
+        guard let value = json[key]?.double, abs(value) <= limit else { throw missing(key) }
+        return value
+    }
+
     func truth(_ key: String) throws -> Bool {
         guard let value = json[key]?.bool else { throw missing(key) }
         return value
@@ -146,6 +165,16 @@ private struct AdapterRecord {
     func word<Word: RawRepresentable>(_ key: String) throws -> Word where Word.RawValue == String {
         guard let value = Word(rawValue: try text(key)) else { throw missing(key) }
         return value
+    }
+
+    /// Refuses frozen models with other weights than those that the adapter was trained on.
+    func requireSame(_ models: [(found: (name: String, hash: String), wanted: String)]) throws {
+        for (found, wanted) in models where found.hash != wanted {
+            throw VQAError(
+                "cannot use the adapter", at: path,
+                because: "it was trained on other weights than those of \(found.name) "
+                    + "(\(wanted.prefix(12)), not \(found.hash.prefix(12)))")
+        }
     }
 
     func settings(isFirstVersion: Bool) throws -> DVPSettings {
@@ -160,8 +189,7 @@ private struct AdapterRecord {
         settings.promptTokens = try size("prompt_tokens", in: 1...256)
         settings.answers = try word("answer_form")
         settings.hasPromptNorm = try truth("prompt_norm")
-        guard let bias = json["prompt_bias"]?.double, abs(bias) <= 100 else { throw missing("prompt_bias") }
-        settings.promptBias = bias
+        settings.promptBias = try number("prompt_bias", within: 100)
         settings.hasTypeEmbedding = try truth("type_embedding")
         settings.adapterActivation = try word("adapter_activation")
         settings.innerSize = try size("prompt_width")

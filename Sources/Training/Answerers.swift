@@ -43,6 +43,19 @@ func stopped(_ after: String) -> VQAError {
         kind: .failure)
 }
 
+/// What answers with an adapter folder, by its method.
+func adaptedAnswerer(_ folder: String, languageModel: String?, visionModel: String?) throws -> any Answerer {
+    let record = try AdapterRecord(folder: folder)
+    if record.method == ScienceQADescription.method {
+        return ScienceQAAnswerer(
+            adapter: try ScienceQAAdapter(
+                record, folder: folder, languageModel: languageModel, visionModel: visionModel))
+    }
+    return AdaptedAnswerer(
+        model: try AdaptedModel(
+            record, folder: folder, languageModel: languageModel, visionModel: visionModel))
+}
+
 /// A frozen model with a DVP adapter.
 struct AdaptedAnswerer: Answerer {
     let model: AdaptedModel

@@ -65,7 +65,7 @@ func classifiedPredictions(_ values: [Float], _ vocabulary: AnswerVocabulary, _ 
     let classes = vocabulary.answers.count
     return samples.enumerated().map { row, sample in
         let top = best(values[row * classes..<(row + 1) * classes], of: vocabulary, count: 3)
-        let candidates = top.map { JSON.array([.string($0.text), rounded($0.probability)]) }
+        let candidates = top.map { JSON.array([.string($0.text), rounded($0.probability ?? 0)]) }
         return Prediction(
             top.first?.text ?? "", to: sample, extra: [.init("candidates", .array(candidates))])
     }

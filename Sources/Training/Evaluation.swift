@@ -141,9 +141,8 @@ public struct Evaluation {
 
     private func answerer() throws -> any Answerer {
         if let adapter = request.adapter {
-            return AdaptedAnswerer(
-                model: try AdaptedModel(
-                    adapter: adapter, languageModel: request.model, visionModel: request.visionModel))
+            return try adaptedAnswerer(
+                adapter, languageModel: request.model, visionModel: request.visionModel)
         }
         let model = try LanguageModel(
             request.model ?? "", format: request.format, vision: request.visionModel)

@@ -51,11 +51,11 @@ public struct PlacementSearch {
         let setup = try run.prepare(isSearch: true, shouldStop: shouldStop)
         let learner = try searchLearner(setup)
         var (folder, record) = try run.open(
-            setup, learner, resumed, name: configuration.name + "-search", output: output,
-            overwrite: overwrite, command)
+            setup, resumed, name: configuration.name + "-search", output: output, overwrite: overwrite,
+            command)
         try search(run, learner, folder, &record, resuming: resume != nil, shouldStop)
 
-        let placement = try placement(learner, setup, folder)
+        let placement = try placement(learner, folder)
         try asBadInput {
             try writeFile(placement.json.text(indented: true) + "\n", to: folder.path + "/search.json")
         }
@@ -65,7 +65,7 @@ public struct PlacementSearch {
         record.runInfo.finishedAt = timestampUTC()
         record.runInfo.status = .finished
         try folder.write(record)
-        try folder.write(report: report(placement, folder, record, setup))
+        try folder.write(report: report(placement, folder, record))
         return Outcome(
             folder: folder.path, placement: placement, nextCommand: nextCommand(placement.layer, command),
             seconds: clock.seconds, peakMemoryBytes: peakResidentBytes())
@@ -73,28 +73,19 @@ public struct PlacementSearch {
 
     // MARK: Parts
 
-    private func searchLearner(_ setup: TrainingSetup) throws -> DVPSearchLearner {
-        guard let validation = setup.validation else {
+    private func searchLearner(_ setup: any Adaptation) throws -> DVPSearchLearner {
+        guard let validation = setup.data.validation else {
             throw VQAError("cannot search", because: "there are no held-out questions", kind: .failure)
         }
-        let items = try DVPData(
-            validation.samples, reader: setup.reader, vocabulary: setup.vocabulary,
-            learnsWriting: configuration.dvp.answers == .write, imageRow: setup.imageRow)
-        let layers = Array(0..<setup.model.language.layerCount)
-        func learner(_ data: DVPData) -> DVPLearner {
-            DVPLearner(
-                setup.model, data, reader: setup.reader, visual: setup.features.tokens,
-                classes: setup.vocabulary.answers.count, precision: setup.precision,
-                cachesLower: configuration.cachesFeatures, layers: layers)
-        }
+        let scorer = try setup.scorer(validation)
         say(
-            "search: \(layers.count) layers, \(configuration.search.settings.draws) draws a step, scored on "
-                + "\(counted(items.items.count, "question")) of \(validation.split)")
+            "search: \(scorer.layerCount) layers, \(configuration.search.settings.draws) draws a step, scored on "
+                + "\(counted(scorer.itemCount, "question")) of \(validation.split)")
         if configuration.validatesOnTest {
             say("warning: the layers are compared on the test split; its score will be too good")
         }
         return try DVPSearchLearner(
-            learner(setup.trainData), scorer: learner(items), configuration.search.settings,
+            setup.learner, scorer: scorer, configuration.search.settings,
             batchSize: configuration.batchSize, seed: configuration.seed)
     }
 
@@ -128,9 +119,7 @@ public struct PlacementSearch {
         try run.drive(trainer, &bar, folder, &record, resuming: resuming, shouldStop)
     }
 
-    private func placement(_ learner: DVPSearchLearner, _ setup: TrainingSetup, _ folder: RunFolder) throws
-        -> Placement
-    {
+    private func placement(_ learner: DVPSearchLearner, _ folder: RunFolder) throws -> Placement {
         let lines = try readJSONLines(folder.metricsPath)
         let stride = max(1, lines.count / 200)
         let history = lines.enumerated().filter { $0.offset % stride == 0 || $0.offset == lines.count - 1 }
@@ -147,7 +136,7 @@ public struct PlacementSearch {
     }
 
     private func report(
-        _ placement: Placement, _ folder: RunFolder, _ record: RunRecord, _ setup: TrainingSetup
+        _ placement: Placement, _ folder: RunFolder, _ record: RunRecord
     ) throws -> ReportContent {
         let percent = placement.percentByLayer
         let chosen = percent.indices.contains(placement.layer) ? percent[placement.layer] : 0

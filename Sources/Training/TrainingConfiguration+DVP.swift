@@ -100,8 +100,15 @@ extension TrainingConfiguration {
     }
 
     /// The placement search.
-    static func readSearch(_ reader: inout ConfigurationReader, _ preset: Preset) -> SearchPlan {
-        let base = preset == .released ? DVPSearchSettings.released : .fixed
+    static func readSearch(_ reader: inout ConfigurationReader, _ preset: Preset, isScienceQA: Bool)
+        -> SearchPlan
+    {
+        var base = preset == .released ? DVPSearchSettings.released : .fixed
+        if isScienceQA {
+            // Specification of DVP, 3: ten draws on sixteen problems, and a step two thousand times as large.
+            (base.draws, base.scoringBatch) = (10, 16)
+            if preset == .released { base.stepSize = 10 }
+        }
         var settings = base
         let isStage = reader.bool(
             "search_stage", default: false,
@@ -111,9 +118,11 @@ extension TrainingConfiguration {
             help: "passes of a search over the training data, when search_stage is false")
         settings.draws = reader.integer(
             "search_sample", default: base.draws, in: 1...1000, help: "layers a search compares after a step")
-        settings.scoringBatch = reader.optionalInteger(
-            "search_batch", in: 1...65536,
-            help: "questions they are compared on; null: half of batch_size")
+        settings.scoringBatch =
+            reader.optionalInteger(
+                "search_batch", in: 1...65536,
+                help: "questions they are compared on; null: half of batch_size, 16 for dvp-scienceqa")
+            ?? base.scoringBatch
         settings.rule = reader.choice(
             "search_rule", default: base.rule,
             help: "diagonal: only drawn layers move, as released; full: the gradient of the expected score")

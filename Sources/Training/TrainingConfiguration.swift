@@ -19,7 +19,7 @@ public struct TrainingConfiguration {
     // What, on what
     /// Name of the run; by default that of the file.
     public let name: String
-    /// How to adapt: `dvp`.
+    /// How to adapt: `dvp`, or `dvp-scienceqa`, DVP's own program for ScienceQA.
     public let method: String
     /// Where the defaults come from.
     public let preset: Preset
@@ -68,6 +68,8 @@ public struct TrainingConfiguration {
     // DVP
     /// What DVP adds to the language model, and where.
     public let dvp: DVPSettings
+    /// What DVP's ScienceQA program adds, and how it reads and answers; nil for other methods.
+    public let scienceQA: ScienceQAPlan?
     /// How the placement is searched for.
     public let search: SearchPlan
     /// An adapter, or a checkpoint of the release, to begin with.
@@ -142,7 +144,10 @@ public struct TrainingConfiguration {
     public init(_ source: ConfigurationSource) throws {
         var reader = ConfigurationReader(source)
         name = reader.string("name", default: source.stem, aliases: ["exp_name"], help: "name of the run")
-        method = reader.choice("method", default: "dvp", of: ["dvp"], help: "how to adapt")
+        method = reader.choice(
+            "method", default: "dvp", of: ["dvp", "dvp-scienceqa"],
+            help: "how to adapt: dvp, or dvp-scienceqa, DVP's own program for ScienceQA")
+        let isScienceQA = method == "dvp-scienceqa"
         let presetName = reader.choice(
             "preset", default: Preset.fixed.rawValue, of: ["released", "paper", "fixed"],
             help: "released: the authors' code; fixed: the repaired method. Sets the defaults of what follows"
@@ -155,7 +160,8 @@ public struct TrainingConfiguration {
         }
         seed = reader.integer("seed", default: 0, in: 0...Int(Int32.max), help: "of everything random")
         let family = reader.string(
-            "task", default: "easy-vqa", help: "data set family: easy-vqa, vqav2, gqa, snli-ve, table, …")
+            "task", default: isScienceQA ? "scienceqa" : "easy-vqa",
+            help: "data set family: easy-vqa, vqav2, gqa, snli-ve, table, …")
         task = (try? TaskRegistry.named(family).name) ?? family
         dataRoot = reader.optionalString(
             "data_root", help: "folder of the data set; null: the easy-VQA that make setup brings")
@@ -177,7 +183,7 @@ public struct TrainingConfiguration {
             "broken_image_share", default: 0, in: 0...1,
             help: "share of unreadable images to skip before stopping")
         languageModel = reader.string(
-            "language_model", default: "minilm", aliases: ["tokenizer"],
+            "language_model", default: isScienceQA ? "smollm2" : "minilm", aliases: ["tokenizer"],
             help: "BERT, T5 or decoder: folder, GGUF file or short name")
         frozenFormat = reader.choice(
             "frozen_format", default: WeightFormat.automatic,
@@ -189,21 +195,28 @@ public struct TrainingConfiguration {
             help: "image encoder: folder, file or short name")
         imageSize = reader.optionalInteger(
             "image_size", in: 1...4096, help: "side of the input; null: the model's own")
-        maxTextLength = reader.optionalInteger(
-            "max_text_len", in: 3...65536,
-            help: "tokens of a question, cut there; null: 16 for BERT and T5, no limit for decoders")
-        prompt = reader.string(
-            "prompt", default: DVPReader.defaultPrompt, help: "what a model that writes reads")
-        maxNewTokens = reader.integer(
-            "max_new_tokens", default: 16, in: 1...4096, help: "the most tokens of a written answer")
-        answerList = reader.optionalString(
-            "answer_list",
-            help: "file with the answers to choose from: a JSON list, what a run saved, or GQA's dictionary")
-        answerMinimumCount = reader.integer(
-            "answer_min_count", default: ["gqa", "snli-ve"].contains(task) ? 1 : 9, in: 1 ... .max,
-            help: "answers as frequent as this form the vocabulary, when the data set has no list of its own")
-        dvp = TrainingConfiguration.readDVP(&reader, preset, task: task)
-        search = TrainingConfiguration.readSearch(&reader, preset)
+        if isScienceQA {
+            (maxTextLength, prompt, maxNewTokens) = (nil, DVPReader.defaultPrompt, 64)
+            (answerList, answerMinimumCount, dvp) = (nil, 9, .fixed)
+            scienceQA = TrainingConfiguration.readScienceQA(&reader, preset)
+        } else {
+            maxTextLength = reader.optionalInteger(
+                "max_text_len", in: 3...65536,
+                help: "tokens of a question, cut there; null: 16 for BERT and T5, no limit for decoders")
+            prompt = reader.string(
+                "prompt", default: DVPReader.defaultPrompt, help: "what a model that writes reads")
+            maxNewTokens = reader.integer(
+                "max_new_tokens", default: 16, in: 1...4096, help: "the most tokens of a written answer")
+            answerList = reader.optionalString(
+                "answer_list",
+                help: "file with the answers to choose from: a JSON list, what a run saved, or GQA's dictionary")
+            answerMinimumCount = reader.integer(
+                "answer_min_count", default: ["gqa", "snli-ve"].contains(task) ? 1 : 9, in: 1 ... .max,
+                help: "answers as frequent as this form the vocabulary, when the data set has no list of its own")
+            dvp = TrainingConfiguration.readDVP(&reader, preset, task: task)
+            scienceQA = nil
+        }
+        search = TrainingConfiguration.readSearch(&reader, preset, isScienceQA: isScienceQA)
         loadPath = reader.optionalString(
             "load_path", help: "adapter folder, or checkpoint of the release, to begin with")
         testOnly = reader.bool("test_only", default: false, help: "test what load_path holds; no training")
@@ -211,25 +224,27 @@ public struct TrainingConfiguration {
 
         let released = preset == .released
         batchSize = reader.integer(
-            "batch_size", default: released ? 256 : 64, in: 1...65536, help: "questions a step")
+            "batch_size", default: isScienceQA ? 32 : released ? 256 : 64, in: 1...65536, help: "questions a step")
         accumulation = TrainingConfiguration.readAccumulation(&reader, batchSize)
         epochs = reader.integer(
-            "max_epoch", default: 10, in: 1...10000, help: "passes over the training data")
+            "max_epoch", default: isScienceQA ? 20 : 10, in: 1...10000, help: "passes over the training data")
         maxSteps = reader.optionalInteger("max_steps", in: 1 ... .max, help: "stop after so many steps")
         learningRate = reader.number(
-            "learning_rate", default: released ? (dvp.usesAdapters ? 1e-3 : 1e-4) : 1e-3, in: 0...10,
-            aliases: ["lr"],
-            help: "peak")
+            "learning_rate",
+            default: isScienceQA ? 1.25e-3 : released && !dvp.usesAdapters ? 1e-4 : 1e-3, in: 0...10,
+            aliases: ["lr"], help: "peak")
         headRateScale = reader.number(
-            "lr_mult", default: released ? 10 : 1, in: 0...1000,
+            "lr_mult", default: released && !isScienceQA ? 10 : 1, in: 0...1000,
             help: "the head's learning rate is so many times higher")
-        weightDecay = reader.number("weight_decay", default: 0.01, in: 0...1)
+        weightDecay = reader.number("weight_decay", default: isScienceQA ? 0.05 : 0.01, in: 0...1)
         let warmup = reader.number(
             "warmup_steps", default: 0.1, in: 0...1e9, help: "below 1 a share of all steps, else their number"
         )
         self.warmup = warmup < 1 ? .share(warmup) : .steps(Int(warmup))
-        decay = TrainingConfiguration.readDecay(&reader, released)
-        optimizer = TrainingConfiguration.readOptimizer(&reader, released)
+        // The release's two programs train differently: the ScienceQA one as it is repaired, but for AdamW's second beta.
+        decay = TrainingConfiguration.readDecay(&reader, released && !isScienceQA)
+        optimizer = TrainingConfiguration.readOptimizer(
+            &reader, released && !isScienceQA, beta2: isScienceQA ? 0.95 : released ? 0.98 : 0.999)
         clip = reader.optionalNumber("clip", in: 1e-9...1e6, help: "scale gradients down to this length")
         precision = reader.choice(
             "precision", default: released ? Precision.float32 : .auto,
@@ -281,13 +296,13 @@ public struct TrainingConfiguration {
         }
     }
 
-    private static func readOptimizer(_ reader: inout ConfigurationReader, _ released: Bool) -> OptimizerKind
+    private static func readOptimizer(_ reader: inout ConfigurationReader, _ released: Bool, beta2: Double)
+        -> OptimizerKind
     {
         let name = reader.choice(
             "optim_type", default: released ? "adamw_original" : "adamw",
             of: ["adamw", "adamw_original", "adam", "sgd"],
             help: "adamw: PyTorch's; adamw_original: the early Hugging Face form the release trains with")
-        let beta2 = released ? 0.98 : 0.999
         return switch name {
         case "adamw_original": .adamWOriginal(beta2: beta2)
         case "adam": .adam(beta2: beta2)

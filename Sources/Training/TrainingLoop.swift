@@ -9,8 +9,8 @@ import Torch
 extension TrainingRun {
     /// A new run folder, or the one to go on with, with its configuration and the record of its start.
     func open(
-        _ setup: TrainingSetup, _ learner: any Learner, _ resumed: RunFolder?, name: String, output: String?,
-        overwrite: Bool, _ command: [String]
+        _ setup: any Adaptation, _ resumed: RunFolder?, name: String, output: String?, overwrite: Bool,
+        _ command: [String]
     ) throws -> (folder: RunFolder, record: RunRecord) {
         let folder =
             try resumed
@@ -21,8 +21,10 @@ extension TrainingRun {
         } else {
             try requireSameInputs(as: folder, record)
         }
-        record.trainInfo.trainableParameters = try learner.trained().reduce(0) { $0 + $1.tensor.count }
-        record.trainInfo.totalParameters = try setup.model.parameters().reduce(0) { $0 + $1.tensor.count }
+        record.trainInfo.trainableParameters = try setup.learner.trained().reduce(0) {
+            $0 + $1.tensor.count
+        }
+        record.trainInfo.totalParameters = try setup.parameterCount
         try folder.write(record)
         return (folder, record)
     }
@@ -57,25 +59,24 @@ extension TrainingRun {
         }
     }
 
-    private func startRecord(_ setup: TrainingSetup, _ folder: RunFolder, _ command: [String]) throws
+    private func startRecord(_ setup: any Adaptation, _ folder: RunFolder, _ command: [String]) throws
         -> RunRecord
     {
         var info = RunRecord.RunInfo(name: folder.name, command: command)
         info.method = configuration.method
         info.preset = configuration.preset.rawValue
-        info.backbone = "\(setup.backbone.name) + \(setup.tower.name)"
-        info.task = setup.task.name
+        info.backbone = try setup.models.map(\.name).joined(separator: " + ")
+        info.task = setup.data.task.name
         info.configuration = configuration.resolved.json
         info.configurationSHA256 = configuration.resolved.sha256
         var meta = RunRecord.MetaInfo(programVersion: programVersion)
         meta.threads = (try? Engine.threads()) ?? 0
         meta.dtype = "\(setup.precision)"
-        for data in [setup.train, setup.test, setup.validation].compactMap({ $0 }) {
-            meta.dataHashes["\(setup.task.name) \(data.split)"] = data.contentHash
+        for split in setup.data.splits {
+            meta.dataHashes["\(setup.data.task.name) \(split.split)"] = split.contentHash
         }
         meta.libraries = ["libtorch": (try? Engine.version()) ?? "?"]
-        meta.weightHashes[setup.backbone.name] = try setup.backbone.weightsHash
-        meta.weightHashes[setup.tower.name] = try setup.tower.weightsHash
+        for (name, hash) in try setup.models { meta.weightHashes[name] = hash }
         return RunRecord(runInfo: info, metaInfo: meta)
     }
 }

@@ -77,8 +77,7 @@ public struct TrainingEstimate {
 extension TrainingRun {
     /// Prepares everything and times a few steps of a copy; nothing is written but the feature cache.
     public func estimate() throws -> TrainingEstimate {
-        let setup = try prepare()
-        let learner = learner(setup)
+        let learner = try prepare().learner
         let settings = TrainerSettings(configuration)
         let batches = EpochOrder.batches(
             count: learner.itemCount, size: settings.batchSize, seed: settings.seed, epoch: 0,

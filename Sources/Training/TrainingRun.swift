@@ -57,44 +57,42 @@ public struct TrainingRun {
         let resumed = try resume.map { try RunFolder.resume($0, warn: say) }
         if let resumed { try requireSameConfiguration(as: resumed) }
         let setup = try prepare(shouldStop: shouldStop)
-        let learner = learner(setup)
-        if let path = configuration.loadPath { try load(path, into: setup.model) }
+        if let path = configuration.loadPath { try load(path, into: setup) }
         var (folder, record) = try open(
-            setup, learner, resumed, name: configuration.name, output: output, overwrite: overwrite, command)
+            setup, resumed, name: configuration.name, output: output, overwrite: overwrite, command)
         if !configuration.testOnly {
-            try train(setup, learner, folder, &record, resuming: resume != nil, shouldStop)
+            try train(setup, folder, &record, resuming: resume != nil, shouldStop)
         }
-        let description = try AdapterDescription(
-            setup.reader, tower: setup.tower, settings: setup.model.settings, vocabulary: setup.vocabulary,
-            task: setup.task.name, maxNewTokens: configuration.maxNewTokens)
+        let description = try setup.adapterConfiguration
         try folder.saveAdapter { path in
-            try writeTensors(learner.trained(), to: path + "/adapter_model.safetensors")
-            try writeFile(description.json.text(indented: true) + "\n", to: path + "/adapter_config.json")
+            try writeTensors(setup.learner.trained(), to: path + "/adapter_model.safetensors")
+            try writeFile(description.text(indented: true) + "\n", to: path + "/adapter_config.json")
         }
-        return try finish(setup, learner.model, folder, &record, clock)
+        return try finish(setup, folder, &record, clock)
     }
 
     /// The loop, and the choice of the epoch.
     private func train(
-        _ setup: TrainingSetup, _ learner: DVPLearner, _ folder: RunFolder, _ record: inout RunRecord,
-        resuming: Bool, _ shouldStop: @escaping () -> Bool
+        _ setup: any Adaptation, _ folder: RunFolder, _ record: inout RunRecord, resuming: Bool,
+        _ shouldStop: @escaping () -> Bool
     ) throws {
+        let learner = setup.learner
         let trainer = try Trainer(learner, TrainerSettings(configuration), folder: folder)
         say(
             "training: \(record.trainInfo.trainableParameters) of \(record.trainInfo.totalParameters) parameters, "
                 + "\(trainer.totalSteps) steps of \(configuration.batchSize)")
         var best = try BestEpoch(folder, isResuming: resuming)
-        let selects = configuration.selectEpoch == .best && setup.validation != nil
+        let selects = configuration.selectEpoch == .best && setup.data.validation != nil
         var bar = ProgressBar(label: "training", total: trainer.totalSteps)
         try drive(trainer, &bar, folder, &record, resuming: resuming, shouldStop) { epoch in
-            guard let validation = setup.validation else { return nil }
-            let (scores, _) = try test(learner.model, setup, validation)
+            guard let validation = setup.data.validation else { return nil }
+            let (scores, _) = try test(setup, validation)
             let percent = scores?.overall ?? 0
             if selects { try best.offer(epoch: epoch, score: percent, learner.trained()) }
             return "epoch \(epoch): \(validation.split) \(decimal(percent, 2)) %"
         }
         if selects, let found = try best.restore(into: learner.trained()) {
-            let split = setup.validation?.split ?? ""
+            let split = setup.data.validation?.split ?? ""
             let isTest = configuration.validatesOnTest ? ", which is also what it is tested on" : ""
             let note =
                 "kept: epoch \(found.epoch), the best on \(split) with \(decimal(found.score, 2)) %\(isTest)"
@@ -104,9 +102,9 @@ public struct TrainingRun {
     }
 
     /// Begins with what an adapter, or a checkpoint of the release, has of what is trained.
-    private func load(_ path: String, into model: DVP) throws {
-        let found = try DVPReleasedCheckpoint.trained(path)
-        for parameter in try model.trainableParameters() {
+    private func load(_ path: String, into setup: any Adaptation) throws {
+        let found = try setup.savedWeights(path)
+        for parameter in try setup.learner.trained() {
             guard let saved = found[parameter.key], saved.shape == parameter.tensor.shape else {
                 let shape = found[parameter.key].map { "has the shape \($0.shape)" } ?? "is missing"
                 throw VQAError(

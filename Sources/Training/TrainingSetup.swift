@@ -5,83 +5,73 @@ import Support
 import Tasks
 import Torch
 
-/// Everything that is ready before the first step.
-struct TrainingSetup {
+/// The splits of a run.
+struct RunData {
     let task: any VQATask
     let train: TaskData
     let test: TaskData
     let validation: TaskData?
-    let backbone: DVPBackbone
-    let reader: DVPReader
-    let tower: VisionTower
-    let features: VisualFeatures
-    let vocabulary: AnswerVocabulary
-    let precision: DType
-    let trainData: DVPData
-    let model: DVP
 
     /// What the scores are of: the test split, unless its answers are not published.
     var scored: TaskData { test.hasAnswers ? test : validation ?? test }
 
-    /// Row of a sample's visual tokens; nil when its image is unreadable.
-    func imageRow(_ sample: Sample) -> Int? { sample.images.first.flatMap { features.rows[$0] } }
+    /// All of them.
+    var splits: [TaskData] { [train, test, validation].compactMap { $0 } }
+
+    /// The first image of every sample of all, with repeats.
+    var images: [String] { splits.flatMap { $0.samples.compactMap(\.images.first) } }
+}
+
+/// A method on the data and the frozen models of a run: everything that is ready before the first step.
+protocol Adaptation {
+    var data: RunData { get }
+    /// Language model and image encoder, with the hashes of their weights.
+    var models: [(name: String, hash: String)] { get throws }
+    /// Of the matrix products.
+    var precision: DType { get }
+    /// Of the training data. Training changes its parameters in place, and with them what answers.
+    var learner: any PlacementLearner { get }
+    /// Parameters, the frozen ones included.
+    var parameterCount: Int { get throws }
+    /// The content of the adapter's `adapter_config.json`.
+    var adapterConfiguration: JSON { get throws }
+
+    /// Of held-out data, with the same parameters.
+    func scorer(_ validation: TaskData) throws -> any PlacementLearner
+    /// Answers a split, all samples but the `unseen` ones whose image is unreadable.
+    func predictions(of data: TaskData) throws -> (predictions: [Prediction], unseen: Int)
+    /// What can be answered without looking at images, by the name of the way; none where that is not measured.
+    func blindPredictions(of data: TaskData) throws -> [(name: String, predictions: [Prediction])]
+    /// The tensors of an adapter, or of a checkpoint of the release, under our names.
+    func savedWeights(_ path: String) throws -> [String: Tensor]
 }
 
 extension TrainingRun {
     /// Loads data and models, and encodes the images.
     ///
     /// - Parameter isSearch: for a search of the placement, which needs held-out questions.
-    func prepare(isSearch: Bool = false, shouldStop: () -> Bool = { false }) throws -> TrainingSetup {
+    func prepare(isSearch: Bool = false, shouldStop: () -> Bool = { false }) throws -> any Adaptation {
         if let threads = configuration.threads { try Engine.setThreads(threads) }
-        let task = try TaskRegistry.named(configuration.task)
-        let (train, test, validation) = try loadData(task, isSearch: isSearch)
-        let vocabulary = try makeVocabulary(train)
-        say("answers: \(vocabulary.coverage(of: train))")
-        let backbone = try DVPBackbone(configuration.languageModel, format: configuration.frozenFormat)
-        let reader = try DVPReader(
-            backbone, answers: configuration.dvp.answers, maxLength: configuration.maxTextLength,
-            prompt: configuration.prompt)
-        let tower = try VisionTower(configuration.visionModel, imageSize: configuration.imageSize)
-        let precision = try chosenPrecision(configuration.precision)
-        say("models: \(backbone.name) and \(tower.name), frozen, in \(precision)")
-
-        // Before the images, which may take hours: a setting that does not fit the model ends the run here.
-        var model = try DVP(
-            backbone.language(), visualSize: tower.featureSize, classes: vocabulary.answers.count,
-            configuration.dvp, isSearch: isSearch)
-        try model.prepareTraining(seed: configuration.seed, precision: precision)
-        let all = [train, test, validation].compactMap { $0 }.flatMap {
-            $0.samples.compactMap(\.images.first)
-        }
-        let features = try encode(all, tower, shouldStop)
-        let trainData = try DVPData(
-            train.samples, reader: reader, vocabulary: vocabulary,
-            learnsWriting: configuration.dvp.answers == .write
-        ) { $0.images.first.flatMap { features.rows[$0] } }
-        try report(trainData)
-        return TrainingSetup(
-            task: task, train: train, test: test, validation: validation, backbone: backbone, reader: reader,
-            tower: tower, features: features, vocabulary: vocabulary, precision: precision,
-            trainData: trainData, model: model)
+        let data = try loadData(try TaskRegistry.named(configuration.task), isSearch: isSearch)
+        return try configuration.scienceQA == nil
+            ? DVPAdaptation(self, data, isSearch: isSearch, shouldStop)
+            : ScienceQAAdaptation(self, data, isSearch: isSearch, shouldStop)
     }
 
-    private func report(_ data: DVPData) throws {
-        if data.unanswerable > 0 {
-            say(
-                "note: \(data.unanswerable) training questions have no answer in the vocabulary and are left out"
-            )
+    /// Says what was left out of the training data, and refuses to go on with nothing.
+    func report(items: Int, unanswerable: Int, unseen: Int) throws {
+        if unanswerable > 0 {
+            say("note: \(unanswerable) training questions have no answer to learn and are left out")
         }
-        guard !data.items.isEmpty else {
+        guard items > 0 else {
             throw VQAError("cannot train", because: "there is no question left to train on")
         }
-        if data.unseen > 0 {
-            say("note: \(data.unseen) training questions are left out with their images")
-        }
+        if unseen > 0 { say("note: \(unseen) training questions are left out with their images") }
     }
 
     // MARK: Data
 
-    private func loadData(_ task: any VQATask, isSearch: Bool) throws -> (TaskData, TaskData, TaskData?) {
+    private func loadData(_ task: any VQATask, isSearch: Bool) throws -> RunData {
         let root = try configuration.dataRoot ?? ModelLibrary.easyVQAData()
         var train = try load(task, root, configuration.trainSplits)
         let test = try load(task, root, [configuration.testSplit])
@@ -107,7 +97,7 @@ extension TrainingRun {
                 because: "the answers of \(task.name) \(test.split) are not published",
                 remedy: "set validation_split, or holdout_images")
         }
-        return (train, test, validation)
+        return RunData(task: task, train: train, test: test, validation: validation)
     }
 
     private func load(_ task: any VQATask, _ root: String, _ splits: [String]) throws -> TaskData {
@@ -128,50 +118,6 @@ extension TrainingRun {
                 "cannot train", at: "\(task.name), split \(data.split)", because: "it has no questions")
         }
         return data
-    }
-
-    private func makeVocabulary(_ train: TaskData) throws -> AnswerVocabulary {
-        if let path = configuration.answerList { return try AnswerVocabulary(contentsOf: path) }
-        if let list = train.answerList {
-            // DVP's numbers of SNLI-VE's labels, from contradiction to entailment, are the other way round.
-            return try AnswerVocabulary(configuration.task == "snli-ve" ? list.reversed() : list)
-        }
-        var rule = configuration.preset == .released ? AnswerVocabulary.Rule.released : .fixed
-        rule.minimumCount = configuration.answerMinimumCount
-        return try AnswerVocabulary(countedIn: [train], rule: rule)
-    }
-
-    private func encode(
-        _ paths: [String], _ tower: VisionTower, _ shouldStop: () -> Bool
-    ) throws -> VisualFeatures {
-        let clock = Stopwatch()
-        var bar = ProgressBar(label: "images", total: Set(paths).count)
-        let features = try VisualFeatures(
-            paths, tower: tower, cacheFolder: configuration.cacheFolder,
-            brokenShare: configuration.brokenImageShare
-        ) { done, total in
-            bar.update(step: done)
-            guard shouldStop() else { return }
-            throw VQAError(
-                "stopped", because: "interrupted after \(done) of \(total) images",
-                remedy: "run the same command again to go on", kind: .failure)
-        }
-        bar.finish()
-        for problem in features.problems.prefix(5) { say("warning: skipped: \(problem)") }
-        if features.problems.count > 5 {
-            say("warning: \(features.problems.count) images were skipped in all")
-        }
-        say(
-            "images: \(features.rows.count), \(features.computed) encoded now in \(durationText(clock.seconds)), "
-                + "the others were in \(configuration.cacheFolder)")
-        return features
-    }
-
-    func learner(_ setup: TrainingSetup) -> DVPLearner {
-        DVPLearner(
-            setup.model, setup.trainData, reader: setup.reader, visual: setup.features.tokens,
-            classes: setup.vocabulary.answers.count, precision: setup.precision,
-            cachesLower: configuration.cachesFeatures)
     }
 }
 

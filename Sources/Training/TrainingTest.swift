@@ -6,37 +6,29 @@ import Tasks
 // What follows training: answers, scores, baselines, the report.
 extension TrainingRun {
     /// Answers a split; nil scores where its answers are not published.
-    func test(_ model: DVP, _ setup: TrainingSetup, _ data: TaskData) throws -> (
+    func test(_ setup: any Adaptation, _ data: TaskData) throws -> (
         scores: Scores?, predictions: [Prediction]
     ) {
-        let items = try DVPData(
-            data.samples, reader: setup.reader, vocabulary: nil, imageRow: setup.imageRow)
-        let learner = DVPLearner(
-            model, items, reader: setup.reader, visual: setup.features.tokens,
-            classes: setup.vocabulary.answers.count, precision: setup.precision,
-            cachesLower: configuration.cachesFeatures)
-        let predictions = try DVPPredictor(
-            learner, items, data, setup.task, setup.vocabulary, maxNewTokens: configuration.maxNewTokens
-        ).predictions()
+        let (predictions, unseen) = try setup.predictions(of: data)
         guard data.hasAnswers else { return (nil, predictions) }
         let options = ScoreOptions(
-            allowsMissing: items.unseen > 0, bootstrap: Bootstrap(seed: configuration.seed))
-        return (try score(predictions, on: data, task: setup.task, options: options), predictions)
+            allowsMissing: unseen > 0, bootstrap: Bootstrap(seed: configuration.seed))
+        return (try score(predictions, on: data, task: setup.data.task, options: options), predictions)
     }
 
     func finish(
-        _ setup: TrainingSetup, _ model: DVP, _ folder: RunFolder, _ record: inout RunRecord,
-        _ clock: Stopwatch
+        _ setup: any Adaptation, _ folder: RunFolder, _ record: inout RunRecord, _ clock: Stopwatch
     ) throws -> Outcome {
         let evaluation = Stopwatch()
-        let tested = try test(model, setup, setup.test)
+        let data = setup.data
+        let tested = try test(setup, data.test)
         try asBadInput {
             let writer = try PredictionWriter(folder.predictionsPath, resuming: false)
             for prediction in tested.predictions { try writer.append(prediction) }
         }
-        try writeSubmission(tested.predictions, setup, folder)
+        try writeSubmission(tested.predictions, data, folder)
         var shown = tested
-        if tested.scores == nil { shown = try test(model, setup, setup.scored) }
+        if tested.scores == nil { shown = try test(setup, data.scored) }
         guard let scores = shown.scores else {
             throw VQAError("cannot score the run", because: "no answers to score against", kind: .failure)
         }
@@ -52,13 +44,13 @@ extension TrainingRun {
         record.runInfo.finishedAt = timestampUTC()
         record.runInfo.status = .finished
         try folder.write(record)
-        let example = setup.scored.samples.first
+        let example = data.scored.samples.first
         let ask = [
             record.runInfo.command.first ?? "vqa", "ask", relative(example?.images.first ?? "IMAGE"),
             example?.question ?? "QUESTION", "--adapter", folder.adapterPath,
         ].map(quoted).joined(separator: " ")
         var report = try Report(
-            configuration, setup.scored, shown.predictions, scores, baselines, record, folder, ask)
+            configuration, data.scored, shown.predictions, scores, baselines, record, folder, ask)
         report.placement = placement
         try folder.write(report: report.content())
         return Outcome(
@@ -67,34 +59,29 @@ extension TrainingRun {
     }
 
     /// The file for the data set's server, when every question has an answer.
-    private func writeSubmission(_ predictions: [Prediction], _ setup: TrainingSetup, _ folder: RunFolder)
-        throws
-    {
-        guard predictions.count == setup.test.samples.count else { return }
-        let isVQA = setup.task.name == "vqav2"
+    private func writeSubmission(_ predictions: [Prediction], _ data: RunData, _ folder: RunFolder) throws {
+        guard predictions.count == data.test.samples.count else { return }
+        let isVQA = data.task.name == "vqav2"
         // As the release names it.
-        let name = isVQA ? "vqa_submit_\(folder.name).json" : setup.task.submissionFile(for: setup.test)
+        let name = isVQA ? "vqa_submit_\(folder.name).json" : data.task.submissionFile(for: data.test)
         try asBadInput {
-            try setup.task.writeSubmission(predictions, for: setup.test, to: "\(folder.path)/\(name)")
+            try data.task.writeSubmission(predictions, for: data.test, to: "\(folder.path)/\(name)")
         }
     }
 
     /// Scores of answering without the image.
-    private func baselines(_ setup: TrainingSetup) throws -> [(name: String, scores: Scores)] {
+    private func baselines(_ setup: any Adaptation) throws -> [(name: String, scores: Scores)] {
+        let data = setup.data.scored
+        let prior = try PriorBaseline(train: setup.data.train)
+        let found =
+            try setup.blindPredictions(of: data) + [
+                ("most frequent answer to the question", prior.perQuestion(data)),
+                ("most frequent answer", prior.global(data)),
+            ]
         let options = ScoreOptions(bootstrap: Bootstrap(seed: configuration.seed))
-        let data = setup.scored
-        func scored(_ predictions: [Prediction]) throws -> Scores {
-            try score(predictions, on: data, task: setup.task, options: options)
+        return try found.map {
+            ($0.name, try score($0.predictions, on: data, task: setup.data.task, options: options))
         }
-        let prior = try PriorBaseline(train: setup.train)
-        let blind = try NoImageBaseline(
-            setup.backbone, untouched: setup.model.untouched, precision: setup.precision,
-            maxLength: configuration.maxTextLength, setup.train, setup.vocabulary, seed: configuration.seed)
-        return [
-            ("no image", try scored(blind.predictions(data))),
-            ("most frequent answer to the question", try scored(prior.perQuestion(data))),
-            ("most frequent answer", try scored(prior.global(data))),
-        ]
     }
 }
 

@@ -68,8 +68,13 @@ package struct TinyWorld {
     ]
 
     /// Whole words, and the end put behind where `ends` says so.
-    private func writeTokenizer(_ path: String, ends: Bool) throws {
-        let special: [JSON] = ["<pad>", "</s>", "<unk>"].enumerated().map { id, text in
+    ///
+    /// - Parameter special: how many of the words are special: padding, end, unknown, and beginning.
+    private func writeTokenizer(
+        _ path: String, ends: Bool, words: [String] = TinyWorld.words, special count: Int = 3,
+        lowercase: Bool = true
+    ) throws {
+        let special: [JSON] = words.prefix(count).enumerated().map { id, text in
             [
                 "id": .integer(id), "content": .string(text), "single_word": false, "lstrip": false,
                 "rstrip": false, "normalized": false, "special": true,
@@ -90,19 +95,100 @@ package struct TinyWorld {
             "version": "1.0", "truncation": .null, "padding": .null, "added_tokens": .array(special),
             "normalizer": [
                 "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
-                "strip_accents": .null, "lowercase": true,
+                "strip_accents": .null, "lowercase": .bool(lowercase),
             ], "pre_tokenizer": ["type": "BertPreTokenizer"], "post_processor": ends ? end : .null,
             "decoder": ["type": "WordPiece", "prefix": "##", "cleanup": true],
             "model": [
                 "type": "WordPiece", "unk_token": "<unk>", "continuing_subword_prefix": "##",
                 "max_input_chars_per_word": 100,
-                "vocab": .object(TinyWorld.words.enumerated().map { .init($1, .integer($0)) }),
+                "vocab": .object(words.enumerated().map { .init($1, .integer($0)) }),
             ],
         ]
         try writeFile(tokenizer.text(), to: path + "/tokenizer.json")
+        var names: JSON = [
+            "tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "</s>", "pad_token": "<pad>",
+            "unk_token": "<unk>",
+        ]
+        if count > 3 { names = .object((names.members ?? []) + [.init("bos_token", .string(words[3]))]) }
+        try writeFile(names.text(), to: path + "/tokenizer_config.json")
+    }
+
+    /// A ScienceQA of one question, which color a picture has, and a LLaMA that knows its words: `scienceqa` and
+    /// `llama-scienceqa`.
+    package func writeScienceQA(problems count: Int = 24) throws {
+        let words = [
+            "<pad>", "</s>", "<unk>", "<s>", "Image", ":", "N", "/", "A", "B", "C", "Question", "Which",
+            "color", "?", "Context", "Options", "(", ")", "red", "green", "blue", "Response", "The",
+            "answer", "is", ".",
+        ]
+        let model = folder + "/llama-scienceqa"
+        try makeFolder(model)
+        let config: JSON = [
+            "model_type": "llama", "vocab_size": .integer(words.count), "hidden_size": 32,
+            "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 40,
+            "max_position_embeddings": 256, "bos_token_id": 3, "eos_token_id": 1, "pad_token_id": 0,
+        ]
+        try writeFile(config.text(), to: model + "/config.json")
+        try writeTokenizer(model, ends: false, words: words, special: 4, lowercase: false)
+        var decoder = try Decoder(DecoderConfiguration(config, source: "test"))
+        try decoder.initialize(seed: 12)
+        try decoder.forEachParameter { slot, tensor in
+            if slot.key.contains("_proj.weight") { tensor = try tensor * 8 }
+        }
+        try writeTensors(decoder.parameters(), to: model + "/model.safetensors")
+
+        let data = folder + "/scienceqa"
+        var (problems, splits): ([JSON.Member], [String: [JSON]]) = ([], [:])
+        for index in 0..<count {
+            let split = index % 4 == 3 ? "test" : index % 4 == 2 ? "val" : "train"
+            let color = index % 3
+            if index % 6 != 5 {
+                let place = "\(data)/images/\(split)/\(index)"
+                try makeFolder(place)
+                let rgb = TinyWorld.colors[color].rgb
+                let pixels = (0..<16 * 16).flatMap { _ in [rgb.0, rgb.1, rgb.2] }
+                try Image(width: 16, height: 16, pixels: pixels).writePNG(to: place + "/image.png")
+            }
+            problems.append(
+                .init(
+                    "\(index)",
+                    [
+                        "question": "Which color?", "choices": ["red", "green", "blue"],
+                        "answer": .integer(index % 6 != 5 ? color : 0), "hint": "",
+                        "image": index % 6 != 5 ? "image.png" : .null, "grade": "grade2",
+                        "subject": "natural science", "topic": "color", "category": "color",
+                        "skill": "color", "lecture": "", "solution": "", "split": .string(split),
+                    ]))
+            splits[split, default: []].append(.string("\(index)"))
+        }
+        try makeFolder(data)
+        try writeFile(JSON.object(problems).text(), to: data + "/problems.json")
         try writeFile(
-            #"{"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}"#,
-            to: path + "/tokenizer_config.json")
+            JSON.object(splits.sorted { $0.key < $1.key }.map { .init($0.key, .array($0.value)) }).text(),
+            to: data + "/pid_splits.json")
+    }
+
+    /// The configuration of a run on it.
+    package var scienceQAYaml: String {
+        """
+        name: tiny-scienceqa
+        method: dvp-scienceqa
+        data_root: \(folder)/scienceqa
+        language_model: \(folder)/llama-scienceqa
+        vision_model: \(folder)/clip
+        prompt_format: QCM-A
+        class_token_interval: 1
+        num_heads: 4
+        prompt_width: 16
+        insert_layer: 1
+        max_new_tokens: 8
+        batch_size: 6
+        max_epoch: 2
+        learning_rate: 0.01
+        checkpoint_every: 2
+        precision: float32
+        threads: 1
+        """
     }
 
     private func writeDecoder() throws {

@@ -50,7 +50,7 @@ import Training
         let first = try #require(readJSONLines("\(whole.folder)/predictions.jsonl").first)
         let answers = try model.answers(image: "\(world.folder)/data/3.png", question: "what color is it?")
         #expect(answers.first?.text == first["answer"]?.string)
-        #expect(answers.allSatisfy { (0...1).contains($0.probability) })
+        #expect(answers.allSatisfy { (0...1).contains($0.probability ?? -1) })
     }
 
     @Test("with the stores and without them the losses agree", arguments: forms) func stores(_ form: Form)

@@ -37,13 +37,42 @@ public struct DVPSearchSettings: Sendable, Equatable {
     public init() {}
 }
 
+/// A learner whose prompt can enter at any layer.
+public protocol PlacementLearner: Learner {
+    /// Layers M, the arms of the bandit.
+    var layerCount: Int { get }
+    /// Items that are scored at once, at most.
+    var scoringBatch: Int { get }
+    /// The mean loss of `items` with the prompt at a layer, with training's dropout.
+    func loss(_ items: [Int], layer: Int) throws -> Tensor
+    /// How well `items` are answered with the prompt at each of some layers, in percent; nothing is recorded for gradients.
+    ///
+    /// - Parameter drops: with training's dropout.
+    func scores(_ items: [Int], at layers: [Int], drops: Bool) throws -> [Double]
+}
+
+extension PlacementLearner {
+    /// The mean score of all items with the prompt at each layer, in percent, without dropout.
+    public func scoresByLayer() throws -> [Double] {
+        let layers = Array(0..<layerCount)
+        let order = (0..<itemCount).sorted { (length(of: $0), $0) < (length(of: $1), $1) }
+        var sums = [Double](repeating: 0, count: layers.count)
+        for start in stride(from: 0, to: order.count, by: scoringBatch) {
+            let items = Array(order[start..<min(start + scoringBatch, order.count)])
+            let found = try scores(items, at: layers, drops: false)
+            for layer in layers { sums[layer] += found[layer] * Double(items.count) }
+        }
+        return sums.map { $0 / Double(max(1, order.count)) }
+    }
+}
+
 /// Training of all placements at once, and the bandit that compares them (KAB-APP): each step trains one layer's prompt,
 /// drawn evenly, then scores some layers, drawn by the bandit, on the same held-out questions.
 ///
 /// Specification of DVP, 3. Each layer has its own prompt; language model, adapters and head are shared.
 public final class DVPSearchLearner: Learner {
-    private let learner: DVPLearner
-    private let scorer: DVPLearner
+    private let learner: any PlacementLearner
+    private let scorer: any PlacementLearner
     private let settings: DVPSearchSettings
     private let seed: Int
     private let batchSize: Int
@@ -62,14 +91,14 @@ public final class DVPSearchLearner: Learner {
     private var touched: Set<Int> = []
 
     /// - Parameters:
-    ///   - model: made for a search.
-    ///   - learner: of the training data, for all layers.
+    ///   - learner: of the training data, for all layers, with a model made for a search.
     ///   - scorer: of the held-out data, with the same model, for all layers.
     ///   - batchSize: of training.
     public init(
-        _ learner: DVPLearner, scorer: DVPLearner, _ settings: DVPSearchSettings, batchSize: Int, seed: Int
+        _ learner: any PlacementLearner, scorer: any PlacementLearner, _ settings: DVPSearchSettings,
+        batchSize: Int, seed: Int
     ) throws {
-        guard learner.model.isSearch, scorer.itemCount > 0 else {
+        guard scorer.itemCount > 0 else {
             throw VQAError(
                 "cannot search", because: "there are no held-out questions to compare the layers on",
                 remedy: "set validation_split, or holdout_images")
@@ -80,7 +109,7 @@ public final class DVPSearchLearner: Learner {
         self.seed = seed
         self.batchSize = max(1, settings.scoringBatch ?? batchSize / 2)
         bandit = PlacementBandit(
-            arms: learner.model.language.layerCount, rule: settings.rule, stepSize: settings.stepSize)
+            arms: learner.layerCount, rule: settings.rule, stepSize: settings.stepSize)
         var random = CounterRandom(seed: seed, purpose: "search order")
         order = Array(0..<scorer.itemCount).shuffled(using: &random)
     }
@@ -106,7 +135,7 @@ public final class DVPSearchLearner: Learner {
         var random = CounterRandom(seed: seed, epoch: part, sample: step, purpose: "search layer")
         arm = Int.random(in: 0..<bandit.preferences.count, using: &random)
         part += 1
-        return try learner.loss(items, layer: arm, dropout: learner.model.settings.dropout)
+        return try learner.loss(items, layer: arm)
     }
 
     /// Gives the prompts that rest a gradient of zero where the release moves them.
@@ -143,34 +172,20 @@ public final class DVPSearchLearner: Learner {
         return Array(order[cursor..<end])
     }
 
-    /// Percent of each draw. The layers below a prompt are computed once for all draws; without dropout a layer that is
-    /// drawn twice is scored once.
+    /// Percent of each draw. Without dropout a layer that is drawn twice is scored once.
     private func scores(of draws: [Int], on items: [Int]) throws -> [Double] {
-        try withoutGradients {
-            let model = scorer.model
-            let dropout = settings.scoresWithDropout ? model.settings.dropout : 0
-            let layers = dropout > 0 ? draws : Set(draws).sorted()
-            let found: [Double]
-            if model.settings.answers == .write {
-                found = try layers.map {
-                    100 * exp(-(try scorer.loss(items, layer: $0, dropout: dropout).item()))
-                }
-            } else {
-                found = try scorer.logits(items, at: layers, pass: model.pass(dropout: dropout)).map {
-                    try scorer.percent($0, items)
-                }
-            }
-            if dropout > 0 { return found }
-            let byLayer = Dictionary(uniqueKeysWithValues: zip(layers, found))
-            return draws.map { byLayer[$0] ?? 0 }
-        }
+        if settings.scoresWithDropout { return try scorer.scores(items, at: draws, drops: true) }
+        let layers = Set(draws).sorted()
+        let found = try scorer.scores(items, at: layers, drops: false)
+        let byLayer = Dictionary(uniqueKeysWithValues: zip(layers, found))
+        return draws.map { byLayer[$0] ?? 0 }
     }
 
     /// Questions that the layers are compared on.
     public var heldOutCount: Int { scorer.itemCount }
 
     /// The score on all held-out questions with the prompt at each layer, in percent.
-    public func heldOutPercent() throws -> [Double] { try scorer.percentByLayer() }
+    public func heldOutPercent() throws -> [Double] { try scorer.scoresByLayer() }
 
     // MARK: Checkpoints
 
@@ -196,33 +211,39 @@ public final class DVPSearchLearner: Learner {
     }
 }
 
-extension DVPLearner {
-    /// The mean score of the best answers, in percent.
-    func percent(_ logits: Tensor, _ items: [Int]) throws -> Double {
+extension DVPLearner: PlacementLearner {
+    /// Of the language model; of T5 its decoder's.
+    public var layerCount: Int { model.language.layerCount }
+    /// As many as are answered at once.
+    public var scoringBatch: Int { 256 }
+
+    /// The mean loss with the prompt at a layer.
+    public func loss(_ items: [Int], layer: Int) throws -> Tensor {
+        try loss(items, layer: layer, dropout: model.settings.dropout)
+    }
+
+    /// The mean score of the best answers; of a model that writes, 100 · exp(−loss). The layers below a prompt are computed
+    /// once for all layers.
+    public func scores(_ items: [Int], at layers: [Int], drops: Bool) throws -> [Double] {
+        let dropout = drops ? model.settings.dropout : 0
+        return try withoutGradients {
+            if model.settings.answers == .write {
+                return try layers.map {
+                    100 * exp(-(try loss(items, layer: $0, dropout: dropout).item()))
+                }
+            }
+            return try logits(items, at: layers, pass: model.pass(dropout: dropout)).map {
+                try percent($0, items)
+            }
+        }
+    }
+
+    private func percent(_ logits: Tensor, _ items: [Int]) throws -> Double {
         let chosen = try logits.argmax(-1).integers()
         var sum = 0.0
         for (item, answer) in zip(items, chosen) {
             sum += Double(data.items[item].targets.first { $0.number == answer }?.score ?? 0)
         }
         return 100 * sum / Double(max(1, items.count))
-    }
-
-    /// The mean score of all items with the prompt at each layer, in percent, without dropout; of a model that writes,
-    /// 100 · exp(−loss).
-    public func percentByLayer(batch: Int = 256) throws -> [Double] {
-        let layers = Array(0..<model.language.layerCount)
-        let order = data.items.indices.sorted { (length(of: $0), $0) < (length(of: $1), $1) }
-        var sums = [Double](repeating: 0, count: layers.count)
-        try withoutGradients {
-            for start in stride(from: 0, to: order.count, by: batch) {
-                let items = Array(order[start..<min(start + batch, order.count)])
-                let scores =
-                    try model.settings.answers == .write
-                    ? layers.map { 100 * exp(-(try loss(items, layer: $0, dropout: 0).item())) }
-                    : logits(items, at: layers, pass: model.pass()).map { try percent($0, items) }
-                for layer in layers { sums[layer] += scores[layer] * Double(items.count) }
-            }
-        }
-        return sums.map { $0 / Double(max(1, order.count)) }
     }
 }

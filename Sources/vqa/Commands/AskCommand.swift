@@ -46,6 +46,12 @@ struct AskCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The most tokens of an answer without an adapter.", valueName: "n"))
     var maxNewTokens = 32
 
+    @Option(
+        help: ArgumentHelp(
+            "An option of a question of multiple choice, in order, for adapters that read them; can be repeated.",
+            valueName: "text"))
+    var choice: [String] = []
+
     @Option(help: ArgumentHelp("How many answers to show.", valueName: "n"))
     var top = 3
 
@@ -54,24 +60,26 @@ struct AskCommand: ParsableCommand {
 
     func run() throws {
         if adapter == nil, let model { return try ask(model) }
-        let model = try AdaptedModel(
-            adapter: adapter ?? "runs/latest/adapter", languageModel: model, visionModel: visionModel)
-        let answers = try model.answers(image: image, question: question, count: max(1, top))
+        let answers = try adapterAnswers(
+            adapter ?? "runs/latest/adapter", image: image, question: question, choices: choice,
+            count: max(1, top), languageModel: model, visionModel: visionModel)
         if json {
             return try Output.print(
                 [
                     "image": .string(image), "question": .string(question),
                     "answer": .string(answers.first?.text ?? ""),
                     "answers": .array(
-                        answers.map { ["answer": .string($0.text), "probability": .number($0.probability)] }),
+                        answers.map {
+                            [
+                                "answer": .string($0.text),
+                                "probability": $0.probability.map { .number($0) } ?? .null,
+                            ]
+                        }),
                 ], indented: true)
         }
         for (index, answer) in answers.enumerated() {
-            let percent = String((answer.probability * 1000).rounded() / 10)
-            try Output.print(
-                index == 0
-                    ? "\(oneLine(answer.text))  (\(percent) %)"
-                    : "  or \(oneLine(answer.text))  (\(percent) %)")
+            let percent = answer.probability.map { "  (\(($0 * 1000).rounded() / 10) %)" } ?? ""
+            try Output.print((index == 0 ? "" : "  or ") + oneLine(answer.text) + percent)
         }
     }
 

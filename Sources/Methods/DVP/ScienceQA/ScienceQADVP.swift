@@ -76,14 +76,44 @@ public struct ScienceQADVP: Module {
         ["adapter", "cross_attn", "image_params"].contains { key.contains($0) }
     }
 
+    /// First values of what is added, what is trained, and frozen maps kept in the type they are multiplied in; tables,
+    /// norms and what is trained stay float32.
+    public mutating func prepareTraining(seed: Int, precision: DType) throws {
+        try initialize(seed: seed)
+        try setTrainable(Self.isTrained)
+        try convertFrozen(to: precision) { key in
+            let name = key.lowercased()
+            return key.hasPrefix("llama_model.") && !name.contains("norm") && !name.contains("embed")
+        }
+    }
+
     /// Loads what was trained from a checkpoint of the release (its `model`), whose keys begin with `module.` where it was
     /// trained on several GPUs. Strict.
     public mutating func loadTrained(_ weights: [String: Tensor], from source: String) throws {
+        try added.load(Self.renamed(weights), from: source)
+    }
+
+    /// The trained tensors of an adapter folder, or of a checkpoint of the release.
+    public static func saved(_ path: String) throws -> [String: Tensor] {
+        try renamed(
+            Checkpoint(opening: isFolder(path) ? path + "/adapter_model.safetensors" : path).tensors())
+    }
+
+    /// What was trained in a checkpoint of the release under our names: without the `model` it lies in and the `module` of
+    /// training on several GPUs, and without the state of the optimiser beside it.
+    public static func renamed(_ weights: [String: Tensor]) -> [String: Tensor] {
+        let isWhole = weights.keys.contains { $0.hasPrefix("model.") }
         var named: [String: Tensor] = [:]
         for (key, tensor) in weights {
-            named[key.hasPrefix("module.") ? String(key.dropFirst("module.".count)) : key] = tensor
+            var name = key[...]
+            if isWhole {
+                guard key.hasPrefix("model.") else { continue }
+                name = name.dropFirst("model.".count)
+            }
+            if name.hasPrefix("module.") { name = name.dropFirst("module.".count) }
+            named[String(name)] = tensor
         }
-        try added.load(named, from: source)
+        return named
     }
 
     // MARK: Images

@@ -7,7 +7,7 @@ import Torch
 ///
 /// Both frozen models have trained adapters from their first block on, so nothing beyond the pixels stays the same from step
 /// to step, and nothing but the pixels is worth keeping.
-public final class ScienceQALearner: Learner {
+public final class ScienceQALearner: PlacementLearner {
     /// The model, whose parameters training changes in place.
     public private(set) var model: ScienceQADVP
     private let data: ScienceQAData
@@ -48,27 +48,14 @@ public final class ScienceQALearner: Learner {
         ].filter { !$0.parameters.isEmpty }
     }
 
-    /// Cross-entropy of the answers' tokens, averaged over those of the batch. In the search every call draws the layer of
-    /// the prompt, each as likely, from the default generator as dropout does.
-    public func loss(_ items: [Int]) throws -> Tensor {
-        guard model.settings.searches else { return try loss(items, layer: nil) }
-        let layer = try Tensor.integers([1], 0, model.decoder.layers.count).integerItem()
-        return try loss(items, layer: layer)
-    }
+    /// Cross-entropy of the answers' tokens, averaged over those of the batch, with the prompt where the settings say.
+    public func loss(_ items: [Int]) throws -> Tensor { try loss(items, layer: model.settings.insertLayer) }
 
-    /// The same with the prompt at a layer, the settings' when nil.
-    public func loss(_ items: [Int], layer: Int?) throws -> Tensor {
+    private func loss(_ items: [Int], layer: Int, dropout: Double) throws -> Tensor {
         let batch = try batch(items)
         return try withAutocast(precision) {
-            try model(
-                batch.examples, pixels: batch.pixels, layer: layer, dropout: model.settings.dropout
-            ).loss
+            try model(batch.examples, pixels: batch.pixels, layer: layer, dropout: dropout).loss
         }
-    }
-
-    /// What the search scores a layer by: 100 · exp(−loss), with dropout as released.
-    public func score(_ items: [Int], layer: Int) throws -> Double {
-        try withoutGradients { try (-loss(items, layer: layer)).exp().item() * 100 }
     }
 
     /// Examples with their pixels; black (zeros) where there is no image.
@@ -85,6 +72,28 @@ public final class ScienceQALearner: Learner {
         guard !places.isEmpty else { return blank }
         let found = try pixels(chosen.compactMap(\.image)).to(.float32)
         return places.count == chosen.count ? found : try blank.replacing([Tensor(places)], with: found)
+    }
+
+    // MARK: The search
+
+    /// Of the language model.
+    public var layerCount: Int { model.decoder.layers.count }
+    /// What the release compares layers on.
+    public var scoringBatch: Int { 16 }
+
+    /// The loss with the prompt at a layer.
+    public func loss(_ items: [Int], layer: Int) throws -> Tensor {
+        try loss(items, layer: layer, dropout: model.settings.dropout)
+    }
+
+    /// 100 · exp(−loss) with the prompt at each layer.
+    public func scores(_ items: [Int], at layers: [Int], drops: Bool) throws -> [Double] {
+        try withoutGradients {
+            try layers.map { layer in
+                let dropout = drops ? model.settings.dropout : 0
+                return try (-loss(items, layer: layer, dropout: dropout)).exp().item() * 100
+            }
+        }
     }
 
     // MARK: Answers
