@@ -77,13 +77,26 @@ struct MergeList {
     ///
     /// - Parameter prefix: right tokens begin with it, and what they become is without it.
     func table(_ vocabulary: Vocabulary, prefix: String) throws -> MergeTable {
+        let half = merges.count / 2
+        let (first, second) = try both {
+            try entries(0..<half, vocabulary, prefix: prefix)
+        } and: {
+            try entries(half..<merges.count, vocabulary, prefix: prefix)
+        }
+        return try MergeTable(first + second)
+    }
+
+    /// The entries of some merges.
+    private func entries(_ all: Range<Int>, _ vocabulary: Vocabulary, prefix: String) throws
+        -> [MergeTable.Entry]
+    {
         var entries: [MergeTable.Entry] = []
-        entries.reserveCapacity(merges.count)
+        entries.reserveCapacity(all.count)
         var next = NextToken()
         var parts: [UnsafeBufferPointer<UInt8>] = []
         try text.withUnsafeBufferPointer { text in
-            for block in stride(from: 0, to: merges.count, by: 128) {
-                let ranks = block..<min(block + 128, merges.count)
+            for block in stride(from: all.lowerBound, to: all.upperBound, by: 128) {
+                let ranks = block..<min(block + 128, all.upperBound)
                 parts.removeAll(keepingCapacity: true)
                 for rank in ranks {
                     parts.append(part(.left, rank, text))
@@ -106,7 +119,7 @@ struct MergeList {
                 }
             }
         }
-        return try MergeTable(entries)
+        return entries
     }
 
     /// The left token of a merge, the right one, or both.

@@ -4,6 +4,7 @@ import Support
 struct ModelReader {
     private var settings: [String: JSON] = [:]
     private var vocabulary: Vocabulary?
+    private var hasVocabulary = false
     /// By id, of a unigram model.
     private var scores: [Double]?
     /// Stands before the merges.
@@ -15,25 +16,43 @@ struct ModelReader {
     static func read(_ cursor: inout JSONCursor, size: Int) throws -> any TokenModel {
         var reader = ModelReader()
         try cursor.beginObject()
+        try reader.readMembers(&cursor, size: size)
+        return try reader.model(cursor)
+    }
+
+    private mutating func readMembers(_ cursor: inout JSONCursor, size: Int) throws {
         while let key = try cursor.nextKey() {
             switch key {
             case "vocab":
-                guard reader.vocabulary == nil else { throw cursor.failure("\"vocab\" appears twice") }
-                if try cursor.peek() == .array {
-                    try reader.readPieces(&cursor)
-                } else {
-                    reader.vocabulary = try Vocabulary(reading: &cursor, size: size)
+                guard !hasVocabulary else { throw cursor.failure("\"vocab\" appears twice") }
+                hasVocabulary = true
+                guard try cursor.peek() == .object else {
+                    try readPieces(&cursor)
+                    continue
                 }
+                // While its table is made, what follows is read.
+                let beginning = cursor
+                var texts = try Vocabulary(textsFrom: &cursor, size: size)
+                let (found, rest) = try both {
+                    try texts.makeTables(beginning)
+                    return texts
+                } and: { [self, cursor] in
+                    var (reader, cursor) = (self, cursor)
+                    try reader.readMembers(&cursor, size: size)
+                    return (reader, cursor)
+                }
+                (self, cursor) = rest
+                vocabulary = found
+                return
             case "merges":
-                guard reader.merges == nil else { throw cursor.failure("\"merges\" appears twice") }
-                reader.merges = cursor
+                guard merges == nil else { throw cursor.failure("\"merges\" appears twice") }
+                merges = cursor
                 var ahead = cursor
-                reader.mergeList = try? MergeList(reading: &ahead, size: size)
-                if reader.mergeList == nil { try cursor.skipValue() } else { cursor = ahead }
-            default: reader.settings[key] = try JSON(reading: &cursor)
+                mergeList = try? MergeList(reading: &ahead, size: size)
+                if mergeList == nil { try cursor.skipValue() } else { cursor = ahead }
+            default: settings[key] = try JSON(reading: &cursor)
             }
         }
-        return try reader.model(cursor)
     }
 
     private func model(_ cursor: JSONCursor) throws -> any TokenModel {

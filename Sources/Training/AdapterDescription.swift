@@ -52,6 +52,7 @@ public struct AdapterDescription {
             "visual_norm": .bool(settings.hasVisualNorm),
             "prompt_bias": .number(settings.promptBias ?? 0),
             "prompt_norm": .bool(settings.hasPromptNorm ?? false),
+            "standardize": .bool(settings.standardizes ?? false),
             "type_embedding": .bool(settings.hasTypeEmbedding ?? true),
             "adapter_reduction": optional(settings.adapterReduction),
             "adapter_activation": .string(settings.adapterActivation?.rawValue ?? "relu"),
@@ -185,10 +186,13 @@ struct AdapterRecord {
         settings.hasVisualNorm = try truth("visual_norm")
         settings.adapterReduction = try size("adapter_reduction")
         settings.heads = try size("num_heads", in: 1...1024)
+        settings.standardizes = false
         guard !isFirstVersion else { return settings }
         settings.promptTokens = try size("prompt_tokens", in: 1...256)
         settings.answers = try word("answer_form")
         settings.hasPromptNorm = try truth("prompt_norm")
+        // Adapters of version 2 that were made before there was such a setting have none.
+        settings.standardizes = json["standardize"] == nil ? false : try truth("standardize")
         settings.promptBias = try number("prompt_bias", within: 100)
         settings.hasTypeEmbedding = try truth("type_embedding")
         settings.adapterActivation = try word("adapter_activation")

@@ -31,9 +31,10 @@ struct DVPAdaptation: Adaptation {
         run.say("models: \(backbone.name) and \(tower.name), frozen, in \(precision)")
 
         // Before the images, which may take hours: a setting that does not fit the model ends the run here.
+        let language = try backbone.language()
         var model = try DVP(
-            backbone.language(), visualSize: tower.featureSize, classes: vocabulary.answers.count,
-            configuration.dvp, isSearch: isSearch)
+            language, visualSize: tower.featureSize, classes: vocabulary.answers.count, configuration.dvp,
+            searching: isSearch ? configuration.search.layers(of: language.layerCount) : nil)
         try model.prepareTraining(seed: configuration.seed, precision: precision)
         self.model = model
         let features = try run.encode(data.images, tower, shouldStop)
@@ -44,10 +45,10 @@ struct DVPAdaptation: Adaptation {
         ) { $0.images.first.flatMap { features.rows[$0] } }
         try run.report(
             items: trainData.items.count, unanswerable: trainData.unanswerable, unseen: trainData.unseen)
-        let layers = isSearch ? Array(0..<model.language.layerCount) : nil
+        try model.measure(texts: trainData.texts.map(\.ids), visual: features.tokens)
         trained = DVPLearner(
             model, trainData, reader: reader, visual: features.tokens, classes: vocabulary.answers.count,
-            precision: precision, cachesLower: configuration.cachesFeatures, layers: layers)
+            precision: precision, cachesLower: configuration.cachesFeatures)
     }
 
     var models: [(name: String, hash: String)] {
@@ -76,8 +77,7 @@ struct DVPAdaptation: Adaptation {
             learnsWriting: configuration.dvp.answers == .write, imageRow: imageRow)
         return DVPLearner(
             model, items, reader: reader, visual: features.tokens, classes: vocabulary.answers.count,
-            precision: precision, cachesLower: configuration.cachesFeatures,
-            layers: Array(0..<model.language.layerCount))
+            precision: precision, cachesLower: configuration.cachesFeatures)
     }
 
     func predictions(of data: TaskData) throws -> (predictions: [Prediction], unseen: Int) {

@@ -79,7 +79,7 @@ public struct PlacementSearch {
         }
         let scorer = try setup.scorer(validation)
         say(
-            "search: \(scorer.layerCount) layers, \(configuration.search.settings.draws) draws a step, scored on "
+            "search: \(scorer.placements.count) layers, \(configuration.search.settings.draws) draws a step, scored on "
                 + "\(counted(scorer.itemCount, "question")) of \(validation.split)")
         if configuration.validatesOnTest {
             say("warning: the layers are compared on the test split; its score will be too good")
@@ -139,7 +139,7 @@ public struct PlacementSearch {
         _ placement: Placement, _ folder: RunFolder, _ record: RunRecord
     ) throws -> ReportContent {
         let percent = placement.percentByLayer
-        let chosen = percent.indices.contains(placement.layer) ? percent[placement.layer] : 0
+        let chosen = percent[placement.layer] ?? 0
         var content = ReportContent(
             title: configuration.name + ", placement search",
             headline: .init(

@@ -28,7 +28,6 @@ struct ScienceQAAdaptation: Adaptation {
     let data: RunData
     let precision: DType
     private let plan: ScienceQAPlan
-    private let brokenShare: Double
     private let backbone: ScienceQABackbone
     private let pixels: PixelSource
     private let trained: ScienceQALearner
@@ -38,13 +37,16 @@ struct ScienceQAAdaptation: Adaptation {
         guard var plan = configuration.scienceQA else {
             throw VQAError("cannot train", because: "the method is another", kind: .failure)
         }
-        plan.settings.searches = isSearch
-        (self.data, self.plan) = (data, plan)
-        brokenShare = configuration.brokenImageShare
+        self.data = data
         let backbone = try ScienceQABackbone(
             language: configuration.languageModel, format: configuration.frozenFormat,
             vision: configuration.visionModel)
         self.backbone = backbone
+        if isSearch {
+            let count = backbone.decoder.layers.count
+            plan.settings.searchLayers = configuration.search.layers(of: count)
+        }
+        self.plan = plan
         precision = try chosenPrecision(configuration.precision)
         run.say("models: \(backbone.language.name) and \(backbone.vision.name), frozen, in \(precision)")
         var model = try backbone.model(plan.settings)
@@ -165,7 +167,8 @@ struct ScienceQAPredictor {
             let text = try words.text(ids)
             let option = plan.settings.option(in: text, for: sample(item))
             return Prediction(
-                option.flatMap(Choices.letter) ?? text, to: sample(item), extra: [.init("text", .string(text))])
+                option.flatMap(Choices.letter) ?? text, to: sample(item),
+                extra: [.init("text", .string(text))])
         }
     }
 }

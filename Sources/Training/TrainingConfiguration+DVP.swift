@@ -77,6 +77,12 @@ extension TrainingConfiguration {
                 help:
                     "added at first to the attention scores of the prompt in a decoder, learnt for each head; null: 5, not as released"
             ) ?? settings.promptBias
+        settings.standardizes =
+            reader.optionalBool(
+                "standardize",
+                help:
+                    "begin with states of questions and images brought to one size, by the training data; null: for decoders, not as released"
+            ) ?? settings.standardizes
         settings.hasTypeEmbedding = reader.optionalBool(
             "type_embedding", help: "null: as released, which is not for decoders")
         settings.typeDeviation = reader.number(
@@ -116,6 +122,8 @@ extension TrainingConfiguration {
         let epochs = reader.number(
             "search_epochs", default: 1, in: 1e-6...10000,
             help: "passes of a search over the training data, when search_stage is false")
+        settings.layers = reader.integers(
+            "search_layers", default: [], in: 0...1000, help: "layers to choose from; []: all")
         settings.draws = reader.integer(
             "search_sample", default: base.draws, in: 1...1000, help: "layers a search compares after a step")
         settings.scoringBatch =
@@ -144,5 +152,8 @@ extension TrainingConfiguration {
         public let epochs: Double
         /// Of the bandit.
         public let settings: DVPSearchSettings
+
+        /// The layers to choose from, of so many.
+        func layers(of count: Int) -> [Int] { settings.layers.isEmpty ? Array(0..<count) : settings.layers }
     }
 }

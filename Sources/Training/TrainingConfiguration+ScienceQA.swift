@@ -27,7 +27,8 @@ extension TrainingConfiguration {
         settings.classTokenInterval = reader.integer(
             "class_token_interval", default: settings.classTokenInterval, in: 1...1000,
             help: "a class token is taken after every so many blocks of the tower")
-        settings.dropout = reader.number("drop_rate", default: settings.dropout, in: 0...0.99, help: "dropout")
+        settings.dropout = reader.number(
+            "drop_rate", default: settings.dropout, in: 0...0.99, help: "dropout")
         settings.maxLength = reader.integer(
             "max_seq_len", default: settings.maxLength, in: 16...65536,
             help: "tokens of problem and answer in training, cut there")
@@ -40,23 +41,30 @@ extension TrainingConfiguration {
     private static func readFormat(_ reader: inout ConfigurationReader, _ preset: Preset) -> ScienceQAFormat {
         let name = reader.string(
             "prompt_format", default: "QCM-ALE",
-            help: "what is read and written: C context, Q question, M options, L lecture, E explanation, A answer")
+            help:
+                "what is read and written: C context, Q question, M options, L lecture, E explanation, A answer"
+        )
         do {
             return try ScienceQAFormat(named: name, isReleased: preset == .released)
         } catch {
-            reader.report("prompt_format", because: "\(name.prefix(40)) is no input and output such as QCM-ALE")
+            reader.report(
+                "prompt_format", because: "\(name.prefix(40)) is no input and output such as QCM-ALE")
             return ScienceQAFormat()
         }
     }
 
     /// What the release does otherwise than meant.
-    private static func readRepairs(_ reader: inout ConfigurationReader, _ settings: inout ScienceQASettings) {
+    private static func readRepairs(_ reader: inout ConfigurationReader, _ settings: inout ScienceQASettings)
+    {
         settings.slotMask = reader.choice(
             "slot_mask", default: settings.slotMask,
-            help: "aliased: in training no text sees the prompt, as released; copied: all see it from insert_layer on")
+            help:
+                "aliased: in training no text sees the prompt, as released; copied: all see it from insert_layer on"
+        )
         settings.imageRouting = reader.choice(
             "image_routing", default: settings.imageRouting,
-            help: "the tower's adapters are routed by the batch's first image, as released, or each by its own")
+            help:
+                "the tower's adapters are routed by the batch's first image, as released, or each by its own")
         settings.decodePositions = reader.choice(
             "decode_positions", default: settings.decodePositions,
             help: "shifted: written tokens stand one too low, as released; continued")
@@ -71,7 +79,9 @@ extension TrainingConfiguration {
             help: "imagenet: ImageNet's mean and deviation, as released; clip: CLIP's own")
     }
 
-    private static func readAnswering(_ reader: inout ConfigurationReader, _ settings: inout ScienceQASettings)
+    private static func readAnswering(
+        _ reader: inout ConfigurationReader, _ settings: inout ScienceQASettings
+    )
         -> ScienceQAPlan.Answering
     {
         let answering = reader.choice(
@@ -86,7 +96,8 @@ extension TrainingConfiguration {
             "generation_temperature", default: start.temperature, in: 0...100,
             help: "0: the likeliest token each time; 0.1 as released")
         let topP = reader.number(
-            "top_p", default: start.topP, in: 0...1, help: "share of the likeliest tokens that are drawn from")
+            "top_p", default: start.topP, in: 0...1, help: "share of the likeliest tokens that are drawn from"
+        )
         settings.choosing =
             temperature > 0 ? .sampled(temperature: temperature, topP: topP, seed: 0) : .greedy
         return answering

@@ -209,10 +209,14 @@ public struct TrainingConfiguration {
                 "max_new_tokens", default: 16, in: 1...4096, help: "the most tokens of a written answer")
             answerList = reader.optionalString(
                 "answer_list",
-                help: "file with the answers to choose from: a JSON list, what a run saved, or GQA's dictionary")
+                help:
+                    "file with the answers to choose from: a JSON list, what a run saved, or GQA's dictionary"
+            )
             answerMinimumCount = reader.integer(
                 "answer_min_count", default: ["gqa", "snli-ve"].contains(task) ? 1 : 9, in: 1 ... .max,
-                help: "answers as frequent as this form the vocabulary, when the data set has no list of its own")
+                help:
+                    "answers as frequent as this form the vocabulary, when the data set has no list of its own"
+            )
             dvp = TrainingConfiguration.readDVP(&reader, preset, task: task)
             scienceQA = nil
         }
@@ -224,7 +228,8 @@ public struct TrainingConfiguration {
 
         let released = preset == .released
         batchSize = reader.integer(
-            "batch_size", default: isScienceQA ? 32 : released ? 256 : 64, in: 1...65536, help: "questions a step")
+            "batch_size", default: isScienceQA ? 32 : released ? 256 : 64, in: 1...65536,
+            help: "questions a step")
         accumulation = TrainingConfiguration.readAccumulation(&reader, batchSize)
         epochs = reader.integer(
             "max_epoch", default: isScienceQA ? 20 : 10, in: 1...10000, help: "passes over the training data")

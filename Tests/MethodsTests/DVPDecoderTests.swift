@@ -124,7 +124,7 @@ import Torch
             #expect(count(model.isTrained) == 42_777_145)
         }
         let search = try DVP(
-            .decoder(Decoder(llama)), visualSize: 768, classes: 3, settings, isSearch: true)
+            .decoder(Decoder(llama)), visualSize: 768, classes: 3, settings, searching: Array(0..<32))
         let options = try search.parameters().filter { $0.key.hasPrefix("cross_attn_options.") }
         #expect(options.reduce(0) { $0 + $1.tensor.count } == 159_563_776)
     }

@@ -10,7 +10,7 @@ import Torch
         var settings = base
         settings.usesAdapters = adapters
         return try DVPReference.filled(
-            DVP(DVPBERTTests.network(), visualSize: 16, classes: 7, settings, isSearch: true))
+            DVP(DVPBERTTests.network(), visualSize: 16, classes: 7, settings, searching: [0, 1, 2]))
     }
 
     @Test(
@@ -45,7 +45,8 @@ import Torch
         let visual = try DVPReference.visual()
         var settings = DVPSettings.fixed
         settings.adapterStart = .normal
-        var search = try DVP(DVPBERTTests.network(), visualSize: 16, classes: 7, settings, isSearch: true)
+        var search = try DVP(
+            DVPBERTTests.network(), visualSize: 16, classes: 7, settings, searching: [0, 1, 2])
         try search.prepareTraining(seed: 3, precision: .float32)
         // As training would: everything that is trained moves, norms of all layers included.
         let moved = search

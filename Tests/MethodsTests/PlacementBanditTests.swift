@@ -8,13 +8,13 @@ import Testing
     static let scores: [Double] = [50, 60, 61, 40, 52]
 
     @Test("the specification's worked examples") func examples() {
-        var bandit = PlacementBandit(arms: 4)
+        var bandit = PlacementBandit(layers: Array(0..<4))
         let round = bandit.update(Self.draws, scores: Self.scores)
         #expect(abs(round.meanScore - 52.6) < 1e-12)
         for (found, wanted) in zip(bandit.preferences, [-0.003, -0.0118125, 0.0148125, 0]) {
             #expect(abs(found - wanted) < 1e-12)
         }
-        bandit = PlacementBandit(arms: 4).replacing(preferences: [0.2, -0.1, 0, 0.4])
+        bandit = PlacementBandit(layers: Array(0..<4)).replacing(preferences: [0.2, -0.1, 0, 0.4])
         for (found, wanted) in zip(bandit.probabilities, [0.264484, 0.195934, 0.216541, 0.323041]) {
             #expect(abs(found - wanted) < 1e-6)
         }
@@ -25,8 +25,8 @@ import Testing
     }
 
     @Test("adding a constant to all preferences changes nothing") func shift() {
-        var a = PlacementBandit(arms: 3).replacing(preferences: [0.1, 0.5, -0.2])
-        var b = PlacementBandit(arms: 3).replacing(preferences: [7.1, 7.5, 6.8])
+        var a = PlacementBandit(layers: Array(0..<3)).replacing(preferences: [0.1, 0.5, -0.2])
+        var b = PlacementBandit(layers: Array(0..<3)).replacing(preferences: [7.1, 7.5, 6.8])
         _ = a.update([0, 1, 2], scores: [10, 20, 30])
         _ = b.update([0, 1, 2], scores: [10, 20, 30])
         for (x, y) in zip(a.preferences, b.preferences) { #expect(abs(x + 7 - y) < 1e-9) }
@@ -34,13 +34,15 @@ import Testing
 
     @Test("equal scores teach nothing", arguments: PlacementBandit.Rule.allCases)
     func equalScores(_ rule: PlacementBandit.Rule) {
-        var bandit = PlacementBandit(arms: 3, rule: rule)
+        var bandit = PlacementBandit(layers: Array(0..<3), rule: rule)
         let round = bandit.update([2, 0, 1], scores: [40, 40, 40])
         #expect(bandit.preferences == [0, 0, 0] && round.maxReward == 0)
     }
 
     @Test("the full rule keeps the sum of the preferences") func fullRule() {
-        var bandit = PlacementBandit(arms: 4, rule: .full).replacing(preferences: [0.3, 0, -0.1, 0.2])
+        var bandit = PlacementBandit(layers: Array(0..<4), rule: .full).replacing(preferences: [
+            0.3, 0, -0.1, 0.2,
+        ])
         _ = bandit.update(Self.draws, scores: Self.scores)
         #expect(abs(bandit.preferences.reduce(0, +) - 0.4) < 1e-12)
         #expect(bandit.preferences[2] > -0.1 && bandit.preferences[1] < 0)
@@ -49,7 +51,7 @@ import Testing
     @Test("it finds the best of 12 arms within 500 rounds", arguments: PlacementBandit.Rule.allCases)
     func finds(_ rule: PlacementBandit.Rule) {
         for seed in 0..<8 {
-            var bandit = PlacementBandit(arms: 12, rule: rule)
+            var bandit = PlacementBandit(layers: Array(0..<12), rule: rule)
             for round in 0..<500 {
                 var random = CounterRandom(seed: seed, sample: round, purpose: "bandit test")
                 let draws = bandit.draw(5, using: &random)
@@ -67,7 +69,7 @@ import Testing
     }
 
     @Test("of equal arms the lowest is preferred, and draws follow the policy") func draws() {
-        let bandit = PlacementBandit(arms: 3).replacing(preferences: [0, 1, 1])
+        let bandit = PlacementBandit(layers: Array(0..<3)).replacing(preferences: [0, 1, 1])
         #expect(bandit.best == 1)
         var random = CounterRandom(seed: 1, purpose: "bandit draws")
         let draws = bandit.draw(20_000, using: &random)
@@ -78,14 +80,14 @@ import Testing
     }
 
     @Test("what is saved goes on exactly; other files are refused") func files() throws {
-        var bandit = PlacementBandit(arms: 4)
+        var bandit = PlacementBandit(layers: Array(0..<4))
         _ = bandit.update(Self.draws, scores: Self.scores)
-        var copy = PlacementBandit(arms: 4)
+        var copy = PlacementBandit(layers: Array(0..<4))
         try copy.restore(JSON(parsing: Array(bandit.json.text().utf8), source: "test"), source: "test")
         #expect(copy == bandit && copy.ranking == bandit.ranking)
-        var other = PlacementBandit(arms: 5)
+        var other = PlacementBandit(layers: Array(0..<5))
         #expect(throws: VQAError.self) { try other.restore(bandit.json, source: "test") }
-        var full = PlacementBandit(arms: 4, rule: .full)
+        var full = PlacementBandit(layers: Array(0..<4), rule: .full)
         #expect(throws: VQAError.self) { try full.restore(bandit.json, source: "test") }
         #expect(throws: VQAError.self) { try copy.restore(["preferences": [1, 2]], source: "test") }
     }

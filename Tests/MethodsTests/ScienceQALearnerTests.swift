@@ -36,7 +36,7 @@ import Torch
         return try Tensor(values, [rows.count, 3, 8, 8])
     }
 
-    static func model(_ base: ScienceQASettings = .fixed, searches: Bool = false) throws -> ScienceQADVP {
+    static func model(_ base: ScienceQASettings = .fixed, searching: [Int]? = nil) throws -> ScienceQADVP {
         let params: JSON = ["dim": 32, "n_layers": 3, "n_heads": 4, "multiple_of": 16]
         let text = try DecoderConfiguration(meta: params, vocabularySize: 706, source: "test")
         var vision = CLIPVisionConfiguration()
@@ -44,7 +44,7 @@ import Torch
         (vision.intermediateSize, vision.projectionSize) = (20, 0)
         var settings = ScienceQAWorld.settings(base, layer: 1)
         settings.adapterWidth = 8
-        (settings.maxLength, settings.classTokenInterval, settings.searches) = (96, 2, searches)
+        (settings.maxLength, settings.classTokenInterval, settings.searchLayers) = (96, 2, searching)
         var model = try ScienceQADVP(
             Decoder(text), CLIPVision(vision), prefix: ScienceQAAnswerTests.words().prefix(), settings)
         try model.initialize(seed: 11)
@@ -129,7 +129,7 @@ import Torch
     )
     func search() throws {
         let learner = try ScienceQALearner(
-            Self.model(searches: true), Self.data(answers: true), pixels: Self.pixels)
+            Self.model(searching: [0, 1, 2]), Self.data(answers: true), pixels: Self.pixels)
         try Generator.seedDefault(1)
         try learner.loss([0, 1, 12], layer: 2).backward()
         for parameter in try learner.trained() where parameter.key.hasPrefix("cross_attn_options.") {
@@ -149,7 +149,12 @@ import Torch
             let loss = try seeded { try learner.loss([0, 1, 2], layer: layer).item() }
             #expect(abs(score - 100 * exp(-loss)) <= 1e-4 * score)
         }
-        #expect(try learner.scores([0, 1, 2], at: [0, 1, 2], drops: false).count == 3)
+        // Without dropout, layers together, whose lower layers are shared, score as each alone.
+        let together = try learner.scores([0, 1, 13], at: [2, 0, 1, 2], drops: false)
+        for (layer, score) in zip([2, 0, 1, 2], together) {
+            let alone = try learner.scores([0, 1, 13], at: [layer], drops: false)[0]
+            #expect(abs(score - alone) <= 1e-4 * alone)
+        }
     }
 
     @Test("vectors and biases are not decayed") func decay() throws {

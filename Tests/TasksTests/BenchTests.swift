@@ -135,7 +135,7 @@ struct MMBenchTests {
 
 @Suite("SEED-Bench, MM-Vet and LLaVA-Bench")
 struct BenchTests {
-    @Test("SEED-Bench: images only, types by name, letters as predictions")
+    @Test("SEED-Bench: images, videos or both, types by name, letters as predictions")
     func seed() throws {
         func question(_ id: String, _ kind: String, _ type: Int) -> String {
             """
@@ -154,6 +154,13 @@ struct BenchTests {
                 data.notes == ["1 questions about videos were left out"] && data.samples[0].choices?[2] == "3"
             )
             #expect(data.samples[0].images == ["\(root)/SEED-Bench-image/i1"])
+            let videos = try SEEDBench().load(root, split: "video")
+            #expect(videos.samples.map(\.images) == [["\(root)/SEED-Bench-video-image/10_v2.png"]])
+            #expect(videos.notes == ["2 questions about images were left out"])
+            let all = try SEEDBench().load(root, split: "all")
+            #expect(all.samples.map { $0.labels["data_type"] } == ["image", "video", "image"])
+            #expect(
+                all.samples[1].images == ["\(root)/SEED-Bench-video-image/10_v2.png"] && all.notes.isEmpty)
             #expect(
                 SEEDBench().prompt(for: data.samples[0])
                     == "How many?\nA. One\nB. Two\nC. 3\nD. Four\n\(Choices.instruction)")

@@ -10,6 +10,20 @@ import Torch
     import Darwin
 #endif
 
+/// An empty folder of a test's own.
+package struct ScratchFolder {
+    package let path: String
+
+    package init() throws {
+        var template = Array("\(environment("TMPDIR") ?? "/tmp")/vqa-training-XXXXXX".utf8CString)
+        let made = template.withUnsafeMutableBufferPointer { $0.baseAddress.flatMap { mkdtemp($0) } != nil }
+        guard made else { throw VQAError("cannot make a folder", because: systemReason()) }
+        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    package func remove() { try? removeFolder(path) }
+}
+
 /// A folder with a tiny BERT, a tiny CLIP and a table of questions about small coloured images: everything a run needs,
 /// made in moments.
 package struct TinyWorld {
@@ -19,10 +33,7 @@ package struct TinyWorld {
     ]
 
     package init(images: Int = 24) throws {
-        var template = Array("\(environment("TMPDIR") ?? "/tmp")/vqa-training-XXXXXX".utf8CString)
-        let made = template.withUnsafeMutableBufferPointer { $0.baseAddress.flatMap { mkdtemp($0) } != nil }
-        guard made else { throw VQAError("cannot make a folder", because: systemReason()) }
-        folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        folder = try ScratchFolder().path
         try writeLanguageModel()
         try writeDecoder()
         try writeT5()

@@ -168,6 +168,20 @@ import Training
         }
     }
 
+    @Test("a search chooses among the layers it is given, and refuses others") func someLayers() throws {
+        let world = try TinyWorld()
+        defer { world.remove() }
+        let found = try Self.search(world, "some", ["search_layers=[2, 1]", "holdout_images=4"])
+        #expect(found.placement.ranking.map(\.layer).sorted() == [1, 2])
+        #expect(found.placement.percentByLayer.keys.sorted() == [1, 2])
+        #expect([1, 2].contains(found.placement.layer))
+        for layers in ["[0, 3]", "[1, 1]"] {
+            #expect {
+                try Self.search(world, "bad", ["search_layers=\(layers)", "holdout_images=4"])
+            } throws: { "\($0)".contains("use some of 0 to 2") }
+        }
+    }
+
     @Test(
         "a search chooses, reports, and is resumed to the same numbers",
         arguments: [

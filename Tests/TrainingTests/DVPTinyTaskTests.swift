@@ -66,22 +66,22 @@ import Training
             return (try noise + Tensor(bright, [count, 3, 32, 32]), items)
         }
 
-        func model(_ layer: Int, adapters: Bool, seed: Int, isSearch: Bool = false) throws -> DVP {
+        func model(_ layer: Int, adapters: Bool, seed: Int, searching: [Int]? = nil) throws -> DVP {
             var bert = BERTConfiguration()
             (bert.vocabularySize, bert.hiddenSize, bert.layers, bert.heads) = (16, 32, 3, 4)
             (bert.intermediateSize, bert.positions, bert.hasPooler) = (64, 16, false)
             var settings = DVPSettings.released
             (settings.insertLayer, settings.usesAdapters) = (layer, adapters)
             var model = try DVP(
-                .bert(BERT(bert)), visualSize: 32, classes: 5, settings, isSearch: isSearch)
+                .bert(BERT(bert)), visualSize: 32, classes: 5, settings, searching: searching)
             try model.prepareTraining(seed: seed, precision: .float32)
             return model
         }
 
-        func learner(_ model: DVP, _ data: DVPData, blank: Bool = false, layers: [Int]? = nil) -> DVPLearner {
+        func learner(_ model: DVP, _ data: DVPData, blank: Bool = false) -> DVPLearner {
             DVPLearner(
                 model, data, reader: reader, visual: blank ? self.blank : visual, classes: 5,
-                precision: .float32, layers: layers)
+                precision: .float32)
         }
 
         func accuracy(_ model: DVP, blank: Bool = false) throws -> Double {
@@ -144,12 +144,10 @@ import Training
         for seed in 0..<8 {
             let world = try World(seed: seed)
             defer { world.folder.remove() }
-            let model = try world.model(0, adapters: false, seed: seed, isSearch: true)
-            let layers = [0, 1, 2]
+            let model = try world.model(0, adapters: false, seed: seed, searching: [0, 1, 2])
             let search = try DVPSearchLearner(
-                world.learner(model, world.train, layers: layers),
-                scorer: world.learner(model, world.test, layers: layers), .released, batchSize: 64, seed: seed
-            )
+                world.learner(model, world.train), scorer: world.learner(model, world.test), .released,
+                batchSize: 64, seed: seed)
             _ = try world.train(search, rate: 1e-3, steps: 600, isSearch: true, seed: seed)
             chosen.append(search.bandit.best)
         }

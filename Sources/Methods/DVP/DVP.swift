@@ -16,19 +16,23 @@ public struct DVP: Module {
     public let settings: DVPSettings
     /// The language model.
     public var language: DVPLanguage
-    /// Whether every layer has a prompt of its own.
+    /// Where a prompt can enter, in rising order: in a search several layers, each with a prompt of its own.
+    public let placements: [Int]
+    /// Whether the layer is searched for.
     public let isSearch: Bool
     /// The language model before training, where training changes its norms alone: what the layers below the prompt of a
     /// search are, in which all norms are trained, and what baselines use.
     public private(set) var untouched: DVPLanguage?
-    private var visualNorm: LayerNorm?
-    /// One, or in a search one a layer.
-    private var arms: [DVPArm]
+    var visualNorm: LayerNorm?
+    /// One for each of ``placements``.
+    var arms: [DVPArm]
     /// T5's encoder: two a block.
     private var encoderAdapters: [BottleneckAdapter]
     /// Two a layer (attention, feed-forward), in T5's decoder three, from layer ``firstAdaptedLayer`` on.
     private var adapters: [BottleneckAdapter]
     private var classifier: AnswerClassifier?
+    /// Before the classifier.
+    var featureNorm: StateNorm?
     /// What is added to the scores of the prompt in each layer of a decoder from ``firstAdaptedLayer`` on, [H].
     private var promptBiases: [Tensor]
 
@@ -36,10 +40,10 @@ public struct DVP: Module {
     ///   - language: with its weights, or on the meta device.
     ///   - visualSize: V.
     ///   - classes: size of the answer vocabulary.
-    ///   - isSearch: gives every layer its own prompt, and adapters to all layers.
+    ///   - searching: for a search, the layers to choose from, which get a prompt each.
     public init(
         _ language: DVPLanguage, visualSize: Int, classes: Int, _ settings: DVPSettings,
-        isSearch: Bool = false
+        searching: [Int]? = nil
     ) throws {
         let settings = settings.resolved(for: language)
         try settings.check(for: language)
@@ -47,7 +51,8 @@ public struct DVP: Module {
             throw VQAError("cannot build DVP", because: "the visual width and the answers must be positive")
         }
         self.settings = settings
-        self.isSearch = isSearch
+        (placements, isSearch) = ((searching ?? [settings.insertLayer]).sorted(), searching != nil)
+        try Self.check(placements, language)
         self.language = language
         if settings.answers == .classify, case .decoder(var model) = language {
             // The head of the language model is not needed, and may be as large as its table.
@@ -56,7 +61,7 @@ public struct DVP: Module {
         }
         visualNorm = settings.hasVisualNorm ? try LayerNorm(visualSize) : nil
         let size = language.size
-        arms = try (0..<(isSearch ? language.layerCount : 1)).map { _ in
+        arms = try placements.map { _ in
             try DVPArm(size, visualSize: visualSize, settings)
         }
         func adapters(_ count: Int) throws -> [BottleneckAdapter] {
@@ -66,7 +71,7 @@ public struct DVP: Module {
                     activation: settings.adapterActivation ?? .relu, start: settings.adapterStart ?? .normal)
             }
         }
-        let first = Self.firstAdaptedLayer(settings, isSearch)
+        let first = Self.firstAdaptedLayer(settings, placements)
         let adapted = settings.usesAdapters ? language.layerCount - first : 0
         promptBiases =
             settings.promptBias == 0
@@ -82,13 +87,27 @@ public struct DVP: Module {
             ? try AnswerClassifier(
                 size, hidden: settings.headSize ?? 2 * size, classes: classes, start: settings.headStart)
             : nil
+        featureNorm =
+            settings.standardizes == true && classifier != nil ? try StateNorm(size) : nil
     }
 
-    private static func firstAdaptedLayer(_ settings: DVPSettings, _ isSearch: Bool) -> Int {
-        settings.freezesBelowInsertion && !isSearch ? settings.insertLayer : 0
+    private static func check(_ placements: [Int], _ language: DVPLanguage) throws {
+        let known = 0..<language.layerCount
+        guard !placements.isEmpty, Set(placements).count == placements.count,
+            placements.allSatisfy(known.contains)
+        else {
+            throw VQAError(
+                "cannot search", at: "search_layers",
+                because: "\(placements) are not different layers of this model",
+                remedy: "use some of 0 to \(language.layerCount - 1)")
+        }
     }
 
-    private var firstAdaptedLayer: Int { Self.firstAdaptedLayer(settings, isSearch) }
+    private static func firstAdaptedLayer(_ settings: DVPSettings, _ placements: [Int]) -> Int {
+        settings.freezesBelowInsertion ? placements.first ?? 0 : 0
+    }
+
+    private var firstAdaptedLayer: Int { Self.firstAdaptedLayer(settings, placements) }
 
     /// Lists the language model, the prompt (token_type_embeddings and cross_attn; in a search one of each a layer, under
     /// …_options), adapters and vqa_classifier; visual_norm, prompt_queries, prompt_norm and prompt_bias, which the release has not,
@@ -97,11 +116,12 @@ public struct DVP: Module {
         try language.visit(visitor)
         try visitor("visual_norm", &visualNorm)
         for index in arms.indices {
-            let end = isSearch ? "_options.\(index)" : ""
+            let end = isSearch ? "_options.\(placements[index])" : ""
             try visitor("token_type_embeddings" + end, &arms[index].types)
             try visitor("cross_attn" + end, &arms[index].attention)
             try visitor("prompt_queries" + end, &arms[index].queries)
             try visitor("prompt_norm" + end, &arms[index].norm)
+            try visitor("query_norm" + end, &arms[index].queryNorm)
         }
         let first = firstAdaptedLayer * (language.kind == .t5 ? 3 : 2)
         let name = language.kind == .t5 ? "decoder_adapter" : "adapter_modules"
@@ -111,6 +131,7 @@ public struct DVP: Module {
             let start = Initialization.constant(settings.promptBias ?? 0)
             try visitor("prompt_bias.\(firstAdaptedLayer + index)", &promptBiases[index], start)
         }
+        try visitor("feature_norm", &featureNorm)
         try visitor("vqa_classifier", &classifier)
     }
 
@@ -186,8 +207,9 @@ public struct DVP: Module {
     func prompt(_ query: Tensor, visual: Tensor, arm: Int = 0, dropout: Double = 0) throws -> Tensor {
         let arm = arms[arm]
         let seen = try visualNorm.map { try $0(visual) } ?? visual
+        let asked = try arm.queryNorm.map { try $0(query) } ?? query
         let prompt = try arm.attention(
-            arm.queries.map { try query + $0.weight } ?? query, visual: seen, dropout: dropout)
+            arm.queries.map { try asked + $0.weight } ?? asked, visual: seen, dropout: dropout)
         guard let norm = arm.norm else { return prompt }
         let scale = try query.detached().to(.float32).square().mean([-1], keep: true).sqrt()
         return try norm(prompt.to(.float32)) * scale
@@ -200,7 +222,8 @@ public struct DVP: Module {
         let query = try language.query(text, settings)
         let (prompt, hidden) = try fused(text, query, visual: visual, tail: 1, pass: pass)
         let feature = try language.feature(hidden)
-        let logits = try classifier?(feature.to(.float32))
+        let state = try feature.to(.float32)
+        let logits = try classifier?(featureNorm.map { try $0(state) } ?? state)
         return DVPOutput(query: query, prompt: prompt, feature: feature, logits: logits ?? feature)
     }
 
@@ -219,7 +242,7 @@ public struct DVP: Module {
     func prompted(_ text: DVPText, _ query: Tensor, visual: Tensor, dropout: Double = 0) throws -> (
         prompt: Tensor, joined: Tensor
     ) {
-        let arm = isSearch ? text.layer : 0
+        let arm = isSearch ? placements.firstIndex(of: text.layer) ?? 0 : 0
         let prompt = try prompt(query, visual: visual, arm: arm, dropout: dropout)
         let typed = try arms[arm].types.map { try prompt + $0.weight.selected(0, 1) } ?? prompt
         // Of one type: the states of a decoder may be in a half type, and the prompt need not be.
@@ -278,6 +301,8 @@ struct DVPArm {
     var attention: VisualPromptAttention
     /// Brings the prompt to the scale of the query.
     var norm: RMSNorm?
+    /// Of the query.
+    var queryNorm: StateNorm?
     /// What tells several prompt tokens apart, [P, D], added to their common query.
     var queries: Embedding?
 
@@ -289,6 +314,7 @@ struct DVPArm {
             textSize: size, visualSize: visualSize, innerSize: settings.innerSize ?? size,
             heads: settings.heads ?? 1)
         norm = settings.hasPromptNorm == true ? try RMSNorm(size) : nil
+        queryNorm = settings.standardizes == true ? try StateNorm(size) : nil
         queries =
             settings.promptTokens > 1
             ? try Embedding(settings.promptTokens, size, .normal(deviation: 1)) : nil

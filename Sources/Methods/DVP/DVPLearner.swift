@@ -21,10 +21,9 @@ public final class DVPLearner: Learner {
     ///   - visual: [rows, N, V].
     ///   - precision: of the matrix products.
     ///   - cachesLower: compute the layers below the prompt once a text, when they are frozen.
-    ///   - layers: where prompts enter; nil: where the settings say.
     public init(
         _ model: DVP, _ data: DVPData, reader: DVPReader, visual: Tensor, classes: Int, precision: DType,
-        cachesLower: Bool = true, layers: [Int]? = nil
+        cachesLower: Bool = true
     ) {
         self.model = model
         self.data = data
@@ -39,7 +38,7 @@ public final class DVPLearner: Learner {
             isT5 ? data.texts.map(\.ids) : data.texts.map { $0.ids + $0.answer.dropLast() }
         lower = DVPLowerStates(
             model, texts: texts,
-            layers: isT5 && settings.answers == .write ? [] : layers ?? [settings.insertLayer],
+            layers: isT5 && settings.answers == .write ? [] : model.placements,
             padding: .init(
                 isLeft: model.language.kind == .decoder,
                 length: isT5 && settings.t5Query == .allPositions ? reader.maxLength : 0),

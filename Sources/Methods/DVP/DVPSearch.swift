@@ -12,6 +12,8 @@ import Torch
 public struct DVPSearchSettings: Sendable, Equatable {
     /// Draws of the bandit a step, `search_sample`.
     public var draws = 5
+    /// The layers to choose from; empty: all.
+    public var layers: [Int] = []
     /// Questions that the draws of a step are scored on; nil: half the batch size.
     public var scoringBatch: Int?
     /// How preferences follow rewards.
@@ -39,8 +41,8 @@ public struct DVPSearchSettings: Sendable, Equatable {
 
 /// A learner whose prompt can enter at any layer.
 public protocol PlacementLearner: Learner {
-    /// Layers M, the arms of the bandit.
-    var layerCount: Int { get }
+    /// The layers that have a prompt, in rising order: the arms of the bandit.
+    var placements: [Int] { get }
     /// Items that are scored at once, at most.
     var scoringBatch: Int { get }
     /// The mean loss of `items` with the prompt at a layer, with training's dropout.
@@ -53,16 +55,16 @@ public protocol PlacementLearner: Learner {
 
 extension PlacementLearner {
     /// The mean score of all items with the prompt at each layer, in percent, without dropout.
-    public func scoresByLayer() throws -> [Double] {
-        let layers = Array(0..<layerCount)
+    public func scoresByLayer() throws -> [Int: Double] {
         let order = (0..<itemCount).sorted { (length(of: $0), $0) < (length(of: $1), $1) }
-        var sums = [Double](repeating: 0, count: layers.count)
+        var sums: [Int: Double] = [:]
         for start in stride(from: 0, to: order.count, by: scoringBatch) {
             let items = Array(order[start..<min(start + scoringBatch, order.count)])
-            let found = try scores(items, at: layers, drops: false)
-            for layer in layers { sums[layer] += found[layer] * Double(items.count) }
+            for (layer, score) in zip(placements, try scores(items, at: placements, drops: false)) {
+                sums[layer, default: 0] += score * Double(items.count)
+            }
         }
-        return sums.map { $0 / Double(max(1, order.count)) }
+        return sums.mapValues { $0 / Double(max(1, order.count)) }
     }
 }
 
@@ -84,7 +86,7 @@ public final class DVPSearchLearner: Learner {
     private let order: [Int]
     private var step = 0
     private var part = 0
-    private var arm = 0
+    private var layer = 0
     /// Called after every round with the number of steps done.
     public var onRound: ((Int, PlacementBandit) -> Void)?
     /// Prompts that were trained at least once.
@@ -109,7 +111,7 @@ public final class DVPSearchLearner: Learner {
         self.seed = seed
         self.batchSize = max(1, settings.scoringBatch ?? batchSize / 2)
         bandit = PlacementBandit(
-            arms: learner.layerCount, rule: settings.rule, stepSize: settings.stepSize)
+            layers: learner.placements, rule: settings.rule, stepSize: settings.stepSize)
         var random = CounterRandom(seed: seed, purpose: "search order")
         order = Array(0..<scorer.itemCount).shuffled(using: &random)
     }
@@ -133,18 +135,18 @@ public final class DVPSearchLearner: Learner {
     /// The loss with the prompt at a layer that is drawn evenly.
     public func loss(_ items: [Int]) throws -> Tensor {
         var random = CounterRandom(seed: seed, epoch: part, sample: step, purpose: "search layer")
-        arm = Int.random(in: 0..<bandit.preferences.count, using: &random)
+        layer = bandit.layers.randomElement(using: &random) ?? 0
         part += 1
-        return try learner.loss(items, layer: arm)
+        return try learner.loss(items, layer: layer)
     }
 
     /// Gives the prompts that rest a gradient of zero where the release moves them.
     public func beforeUpdate() throws {
         guard settings.movesIdleArms else { return }
-        touched.insert(arm)
+        touched.insert(layer)
         for parameter in try learner.trained() where parameter.key.contains("_options.") {
-            guard let layer = parameter.key.split(separator: ".").dropFirst().first.flatMap({ Int($0) }),
-                layer != arm, touched.contains(layer)
+            guard let other = parameter.key.split(separator: ".").dropFirst().first.flatMap({ Int($0) }),
+                other != layer, touched.contains(other)
             else { continue }
             try parameter.tensor.setGradient(.zeros(parameter.tensor.shape))
         }
@@ -154,11 +156,11 @@ public final class DVPSearchLearner: Learner {
     public func endStep() throws -> [JSON.Member] {
         var random = CounterRandom(seed: seed, sample: step, purpose: "search draws")
         let draws = bandit.draw(settings.draws, using: &random)
-        let scores = try scores(of: draws, on: nextBatch())
+        let scores = try scores(of: draws.map { bandit.layers[$0] }, on: nextBatch())
         let round = bandit.update(draws, scores: scores)
         onRound?(step + 1, bandit)
         return [
-            .init("layer", .integer(arm)), .init("score", .number(round.meanScore)),
+            .init("layer", .integer(layer)), .init("score", .number(round.meanScore)),
             .init("max_reward", .number(round.maxReward)), .init("arch_loss", .number(round.policyLoss)),
             .init("policy", .array(bandit.probabilities.map { .number((1e6 * $0).rounded() / 1e6) })),
         ]
@@ -185,7 +187,7 @@ public final class DVPSearchLearner: Learner {
     public var heldOutCount: Int { scorer.itemCount }
 
     /// The score on all held-out questions with the prompt at each layer, in percent.
-    public func heldOutPercent() throws -> [Double] { try scorer.scoresByLayer() }
+    public func heldOutPercent() throws -> [Int: Double] { try scorer.scoresByLayer() }
 
     // MARK: Checkpoints
 
@@ -212,8 +214,8 @@ public final class DVPSearchLearner: Learner {
 }
 
 extension DVPLearner: PlacementLearner {
-    /// Of the language model; of T5 its decoder's.
-    public var layerCount: Int { model.language.layerCount }
+    /// All layers in a search, unless it is told otherwise; else the one of the settings.
+    public var placements: [Int] { model.placements }
     /// As many as are answered at once.
     public var scoringBatch: Int { 256 }
 

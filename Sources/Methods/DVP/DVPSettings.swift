@@ -76,6 +76,11 @@ public struct DVPSettings: Sendable, Equatable {
     /// decoder's heads rest on the first token of the text, which takes all but a hundredth of their attention: a prompt
     /// that joins in the middle is hardly seen without help.
     public var promptBias: Double?
+    /// Bring what varies between questions and images to one size before the new maps see it: the query, the visual tokens and
+    /// what the classifier reads start as (x − mean) / deviation, measured on the training data, and are learnt from there
+    /// (Kingma & Dhariwal 2018, 3.1: actnorm). In a decoder's states, what all questions have in common is thirty times as
+    /// large as what tells the colour they ask for.
+    public var standardizes: Bool?
     /// A type embedding, added to the prompt and to the text.
     public var hasTypeEmbedding: Bool?
     /// Standard deviation of the type embedding's first values. The release leaves the default of 1, large beside BERT's
@@ -107,7 +112,7 @@ public struct DVPSettings: Sendable, Equatable {
     public static let released = {
         var settings = DVPSettings()
         (settings.freezesBelowInsertion, settings.promptBias) = (false, 0)
-        (settings.hasVisualNorm, settings.hasPromptNorm) = (false, false)
+        (settings.hasVisualNorm, settings.hasPromptNorm, settings.standardizes) = (false, false, false)
         (settings.t5Query, settings.t5Bias, settings.t5IsCausal) = (.allPositions, .firstBlock, false)
         return settings
     }()
@@ -121,7 +126,7 @@ public struct DVPSettings: Sendable, Equatable {
     /// The same settings with the release's value for this kind of language model where none was given: the
     /// cross-attention as wide as BERT or T5 with their own heads and 512 with 16 heads for decoders; adapters of an eighth
     /// of the width with ReLU for BERT and T5, and with SiLU for decoders, where the release's 4096 / 64 = 64 units are kept
-    /// for narrower ones; a norm of the prompt and a bias of its scores in decoders; a classifier twice as wide as BERT or T5 and of 512 for decoders; no type embedding in decoders.
+    /// for narrower ones; a norm of the prompt, a bias of its scores and standardized states in decoders; a classifier twice as wide as BERT or T5 and of 512 for decoders; no type embedding in decoders.
     public func resolved(for language: DVPLanguage) -> DVPSettings {
         var result = self
         let isDecoder = language.kind == .decoder
@@ -132,6 +137,7 @@ public struct DVPSettings: Sendable, Equatable {
         result.adapterActivation = adapterActivation ?? (isDecoder ? .silu : .relu)
         result.headSize = headSize ?? (isDecoder ? 512 : 2 * language.size)
         result.hasPromptNorm = hasPromptNorm ?? isDecoder
+        result.standardizes = standardizes ?? isDecoder
         result.promptBias = isDecoder ? promptBias ?? 5 : 0
         result.hasTypeEmbedding = hasTypeEmbedding ?? !isDecoder
         return result
@@ -163,6 +169,9 @@ public struct DVPSettings: Sendable, Equatable {
         }
         guard answers == .classify || language.kind != .t5 || t5IsCausal else {
             throw refuse("t5_causal", "T5 writes from left to right only", "use t5_causal=true")
+        }
+        guard standardizes != true || language.kind != .t5 else {
+            throw refuse("standardize", "T5's decoder reads one token, which is the same for all questions")
         }
         guard usesAdapters || !language.isPacked else {
             throw refuse(

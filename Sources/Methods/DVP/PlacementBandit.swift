@@ -9,7 +9,7 @@ import Support
 /// The k-armed bandit that finds the insertion layer (KAB-APP): a preference for each layer, a policy that is their
 /// softmax, and updates by how much better than the others a drawn layer answers.
 ///
-/// Specification of DVP, 3. Arms are numbered as layers, from 0.
+/// Specification of DVP, 3. Arms are numbered from 0 in the order of their layers.
 public struct PlacementBandit: Sendable, Equatable {
     /// How preferences follow rewards.
     public enum Rule: String, Sendable, CaseIterable {
@@ -19,6 +19,8 @@ public struct PlacementBandit: Sendable, Equatable {
         case full
     }
 
+    /// The layers to choose from, in rising order.
+    public let layers: [Int]
     /// How preferences follow rewards.
     public let rule: Rule
     /// The factor before every update: 0.005 with scores in percent.
@@ -33,12 +35,13 @@ public struct PlacementBandit: Sendable, Equatable {
     private var sums: [(reward: Double, square: Double)]
 
     /// All arms equal.
-    public init(arms: Int, rule: Rule = .diagonal, stepSize: Double = 0.005) {
+    public init(layers: [Int], rule: Rule = .diagonal, stepSize: Double = 0.005) {
+        self.layers = layers.sorted()
         self.rule = rule
         self.stepSize = stepSize
-        preferences = Array(repeating: 0, count: max(1, arms))
-        pulls = Array(repeating: 0, count: max(1, arms))
-        sums = Array(repeating: (0, 0), count: max(1, arms))
+        preferences = Array(repeating: 0, count: layers.count)
+        pulls = Array(repeating: 0, count: layers.count)
+        sums = Array(repeating: (0, 0), count: layers.count)
     }
 
     /// The same with other preferences.
@@ -56,9 +59,10 @@ public struct PlacementBandit: Sendable, Equatable {
         return weights.map { $0 / total }
     }
 
-    /// The preferred arm; of equal ones the lowest.
+    /// The preferred layer; of equal ones the lowest.
     public var best: Int {
-        preferences.indices.max { (preferences[$0], $1) < (preferences[$1], $0) } ?? 0
+        let arm = preferences.indices.max { (preferences[$0], $1) < (preferences[$1], $0) }
+        return arm.map { layers[$0] } ?? 0
     }
 
     /// Arms drawn from π, with repeats.
@@ -145,7 +149,7 @@ public struct PlacementBandit: Sendable, Equatable {
                     ? 1.96 * (max(0, sums[arm].square / count - mean * mean) / (count - 1)).squareRoot() : nil
             }
             return Arm(
-                layer: arm, preference: preferences[arm], probability: policy[arm], pulls: pulls[arm],
+                layer: layers[arm], preference: preferences[arm], probability: policy[arm], pulls: pulls[arm],
                 reward: mean, margin: margin)
         }
     }
@@ -167,7 +171,8 @@ public struct PlacementBandit: Sendable, Equatable {
     /// Everything, to go on exactly.
     public var json: JSON {
         [
-            "rule": .string(rule.rawValue), "step_size": .number(stepSize), "rounds": .integer(rounds),
+            "layers": .array(layers.map { .integer($0) }), "rule": .string(rule.rawValue),
+            "step_size": .number(stepSize), "rounds": .integer(rounds),
             "preferences": .array(preferences.map { .number($0) }),
             "pulls": .array(pulls.map { .integer($0) }),
             "rewards": .array(sums.map { .number($0.reward) }),
@@ -188,11 +193,13 @@ public struct PlacementBandit: Sendable, Equatable {
             return list
         }
         let (rewards, squares) = (try numbers("rewards"), try numbers("squares"))
-        guard json["rule"]?.string == rule.rawValue, let rounds = json["rounds"]?.integer,
+        guard json["layers"]?.array?.map(\.integer) == layers, json["rule"]?.string == rule.rawValue,
+            let rounds = json["rounds"]?.integer,
             let pulls = json["pulls"]?.array?.compactMap(\.integer), pulls.count == preferences.count
         else {
             throw VQAError(
-                "cannot resume the search", at: source, because: "it was made by another rule or is damaged")
+                "cannot resume the search", at: source,
+                because: "it was made by another rule, for other layers, or is damaged")
         }
         preferences = try numbers("preferences")
         self.pulls = pulls

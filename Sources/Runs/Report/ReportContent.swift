@@ -144,7 +144,7 @@ public struct ReportContent: Sendable {
         public var chosen: Int
         /// In the order of the layers.
         public var layers: [Layer]
-        /// The policy along the search, one probability a layer.
+        /// The policy along the search, one probability for each of ``layers``.
         public var history: [(step: Int, policy: [Double])]
         /// In words: how sure the choice is.
         public var verdict: String

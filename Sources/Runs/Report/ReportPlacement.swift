@@ -39,11 +39,11 @@ extension ReportContent.Placement {
         else { return "" }
         let highest = max(0.01, history.flatMap(\.policy).max() ?? 0)
         let span = Double(last.step - first.step)
-        let lines = layers.map { layer -> String in
+        let lines = layers.enumerated().map { index, layer -> String in
             let points = history.compactMap { point -> String? in
-                guard point.policy.indices.contains(layer.number) else { return nil }
+                guard point.policy.indices.contains(index) else { return nil }
                 let x = 1000 * Double(point.step - first.step) / span
-                let y = 1000 - 950 * point.policy[layer.number] / highest
+                let y = 1000 - 950 * point.policy[index] / highest
                 return "\(decimal(x, 1)),\(decimal(y, 1))"
             }
             let style = layer.number == chosen ? "smooth" : "raw"

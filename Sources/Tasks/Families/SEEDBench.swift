@@ -1,10 +1,13 @@
 import Support
 
-/// SEED-Bench (Li et al. 2023): multiple-choice questions with four options about images, in nine dimensions.
+/// SEED-Bench (Li et al. 2023): multiple-choice questions with four options, about images in nine dimensions and about
+/// videos in three.
 ///
 /// Layout below the root: `SEED-Bench.json` (`questions[]` of `question_id`, `question`, `choice_a` … `choice_d`, `answer`,
-/// `data_id`, `data_type`, `question_type_id`, and `question_type` with the names) and the folder `SEED-Bench-image` with a
-/// file of the name `data_id` each. Questions about videos are left out and counted in a note.
+/// `data_id`, `data_type`, `question_type_id`, and `question_type` with the names), the folder `SEED-Bench-image` with a
+/// file of the name `data_id` each, and for videos the folder `SEED-Bench-video-image` with the middle frame of each question,
+/// `TYPE_ID.png`, as haotian-liu/LLaVA's `extract_video_frames.py` takes it out. Questions of the other kind are left out
+/// and counted in a note.
 public struct SEEDBench: VQATask {
     /// The family itself has no settings.
     public init() {}
@@ -12,16 +15,23 @@ public struct SEEDBench: VQATask {
     /// Name, files and splits.
     public let about = TaskDescription(
         name: "seed-bench", aliases: ["seed", "seedbench", "seed_bench"],
-        summary: "SEED-Bench: four options about an image, nine dimensions",
-        needs: "SEED-Bench.json, image folder SEED-Bench-image/", splits: ["image"])
+        summary: "SEED-Bench: four options about an image or a video's middle frame, twelve dimensions",
+        needs: "SEED-Bench.json, image folders SEED-Bench-image/, SEED-Bench-video-image/",
+        splits: ["image", "video", "all"])
 
-    /// By dimension.
-    public var groupings: [Grouping] { [Grouping("per_question_type", \.questionType)] }
+    /// By dimension, and by image and video.
+    public var groupings: [Grouping] {
+        [
+            Grouping("per_question_type", \.questionType),
+            Grouping("per_data_type") { $0.labels["data_type"] },
+        ]
+    }
 
     /// The official names.
     public func files(in root: String, split: String) throws -> TaskFiles {
         guard splits.contains(split) else { throw unknownSplit(split) }
-        return TaskFiles(questions: "\(root)/SEED-Bench.json", images: "\(root)/SEED-Bench-image")
+        let folder = split == "all" ? "" : split == "video" ? "/SEED-Bench-video-image" : "/SEED-Bench-image"
+        return TaskFiles(questions: "\(root)/SEED-Bench.json", images: root + folder)
     }
 
     /// The prompt of LLaVA 1.5.
@@ -50,11 +60,11 @@ public struct SEEDBench: VQATask {
         }
     }
 
-    /// Reads the questions about images; types get their names from `question_type`.
+    /// Reads the questions of the split, those about images without one; types get their names from `question_type`.
     public func read(_ files: TaskFiles, split: String?, log: inout ProblemLog) throws -> TaskData {
         var collector = SampleCollector(self, split: split, file: files.questions)
         var names: [String: String] = [:]
-        var videos = 0
+        var others = 0
         var found = false
         try withText(of: files.questions) { bytes in
             var cursor = JSONCursor(bytes, source: files.questions)
@@ -68,9 +78,10 @@ public struct SEEDBench: VQATask {
                 case "questions":
                     found = true
                     try readList(&cursor, log: &log) { cursor in
-                        try sample(JSONRecord(reading: &cursor), images: files.images)
+                        try sample(
+                            JSONRecord(reading: &cursor), split: split ?? "image", images: files.images)
                     } use: { sample, number, log in
-                        guard let sample else { return videos += 1 }
+                        guard let sample else { return others += 1 }
                         try collector.add(sample, number: number, log: &log)
                     }
                 default: try cursor.skipValue()
@@ -82,7 +93,10 @@ public struct SEEDBench: VQATask {
             throw VQAError(
                 "cannot read the questions", at: files.questions, because: "there is no key 'questions'")
         }
-        if videos > 0 { collector.note("\(videos) questions about videos were left out") }
+        if others > 0 {
+            let kind = split == "video" ? "images" : "videos"
+            collector.note("\(others) questions about \(kind) were left out")
+        }
         var data = collector.data
         for index in data.samples.indices {
             if let type = data.samples[index].questionType {
@@ -92,17 +106,19 @@ public struct SEEDBench: VQATask {
         return data
     }
 
-    /// The sample of a record, nil for a question about a video. Its type is still a number.
-    private func sample(_ record: JSONRecord, images: String?) throws -> Sample? {
-        if try record.optionalText("data_type") == "video" { return nil }
+    /// The sample of a record, nil for one that is not of the split. Its type is still a number.
+    private func sample(_ record: JSONRecord, split: String, images: String?) throws -> Sample? {
+        let isVideo = try record.optionalText("data_type") == "video"
+        guard split == "all" || split == (isVideo ? "video" : "image") else { return nil }
         let choices = try ["choice_a", "choice_b", "choice_c", "choice_d"].map(record.word)
         let answer = try record.optionalText("answer")
-        let image = try record.text("data_id")
+        let (id, type) = (try record.id("question_id"), try record.optionalWord("question_type_id"))
+        var image = isVideo ? "\(type ?? "")_\(id).png" : try record.text("data_id")
+        if split == "all" { image = (isVideo ? "SEED-Bench-video-image/" : "SEED-Bench-image/") + image }
         var sample = Sample(
-            id: try record.id("question_id"), imageID: image,
-            images: try images.map { [try path(image, inside: $0)] } ?? [],
-            question: try record.text("question"), questionType: try record.optionalWord("question_type_id"),
-            choices: choices)
+            id: id, imageID: image, images: try images.map { [try path(image, inside: $0)] } ?? [],
+            question: try record.text("question"), questionType: type, choices: choices)
+        sample.labels["data_type"] = isVideo ? "video" : "image"
         try sample.setCorrectChoice(letter: answer, record)
         return sample
     }

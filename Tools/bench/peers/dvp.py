@@ -1,4 +1,4 @@
-"""DVP-BERT and EfficientNet-Lite0 as a plain PyTorch script has them: functions of a dictionary of weights.
+"""DVP on BERT and on a decoder, and EfficientNet-Lite0, as a plain PyTorch script has them: functions of a dictionary of weights.
 
 Written for the benchmarks from the papers and from Sources/Methods/DVP; keys as in our checkpoints.
 """
@@ -47,12 +47,25 @@ def layer(w, index, x, mask, heads, only=None):
     return norm(w, key + "output.LayerNorm", adapter(w, 2 * index + 1, out) + middle, 1e-12)
 
 
-def forward(w, ids, visual, insert_layer, heads, full=True):
+def prompt_of(w, query, visual, heads, arm=""):
+    """query [B, 1, D], visual [B, N, V] → prompt [B, 1, D]; `arm` is the end of a search's names."""
+    seen, key = norm(w, "visual_norm", visual, 1e-5), f"cross_attn{arm}.linear_"
+    return linear(w, key + "merge", attend(
+        linear(w, key + "q", query), linear(w, key + "k", seen), linear(w, key + "v", seen), heads))
+
+
+def classified(w, feature):
+    hidden = norm(w, "vqa_classifier.1", linear(w, "vqa_classifier.0", feature), 1e-5)
+    return linear(w, "vqa_classifier.3", F.gelu(hidden))
+
+
+def forward(w, ids, visual, insert_layer, heads, full=True, arm="", frozen=None):
     """ids [B, L] padded with 0, visual [B, N, V] → logits [B, C].
 
     With full, every layer computes every position, as transformers' BertModel does; without, the last one computes
-    only the position that the head reads.
+    only the position that the head reads. `frozen`: what the layers below the prompt are, when not those of w.
     """
+    lower = frozen or w
     layers = 1 + max(int(k.split(".")[3]) for k in w if k.startswith("bert_model.encoder.layer."))
     mask = (ids != 0)[:, None, None, :]
     tables = "bert_model.embeddings."
@@ -60,19 +73,83 @@ def forward(w, ids, visual, insert_layer, heads, full=True):
     x = x + w[tables + "token_type_embeddings.weight"][0] + w[tables + "position_embeddings.weight"][:ids.shape[1]]
     x = norm(w, tables + "LayerNorm", x, 1e-12)
     for index in range(insert_layer):
-        x = layer(w, index, x, mask, heads)
-    seen = norm(w, "visual_norm", visual, 1e-5)
-    prompt = linear(w, "cross_attn.linear_merge", attend(
-        linear(w, "cross_attn.linear_q", x[:, :1]), linear(w, "cross_attn.linear_k", seen),
-        linear(w, "cross_attn.linear_v", seen), heads))
-    types = w["token_type_embeddings.weight"]
-    x = torch.cat([prompt + types[1], x + types[0]], 1)
+        x = layer(lower, index, x, mask, heads)
+    types = w[f"token_type_embeddings{arm}.weight"]
+    x = torch.cat([prompt_of(w, x[:, :1], visual, heads, arm) + types[1], x + types[0]], 1)
     mask = F.pad(mask, (1, 0), value=True)
     for index in range(insert_layer, layers):
         x = layer(w, index, x, mask, heads, only=1 if index == layers - 1 and not full else None)
-    feature = x[:, 1] if full else x[:, 0]
-    hidden = norm(w, "vqa_classifier.1", linear(w, "vqa_classifier.0", feature), 1e-5)
-    return linear(w, "vqa_classifier.3", F.gelu(hidden))
+    return classified(w, x[:, 1] if full else x[:, 0])
+
+
+def scaled(w, key, x, epsilon):
+    return F.rms_norm(x, x.shape[-1:], w[key + ".weight"], epsilon)
+
+
+def turned(x, cosine, sine):
+    first, second = x.chunk(2, -1)
+    return x * cosine + torch.cat([-second, first], -1) * sine
+
+
+def decoder_adapter(w, index, x):
+    key = f"adapter_modules.{index}."
+    if key + "down_sampler.weight" not in w:
+        return x
+    return x + linear(w, key + "up_sampler", F.silu(linear(w, key + "down_sampler", x)))
+
+
+def decoder_layer(w, index, x, mask, turn, plan, only=False):
+    """One decoder layer with adapters; with `only`, just the last position of its output."""
+    key = f"llama_model.model.layers.{index}."
+    kept = x[:, -1:] if only else x
+    seen = scaled(w, key + "input_layernorm", x, plan["epsilon"])
+    own = seen[:, -1:] if only else seen
+    query, keys, values = (
+        heads_of(F.linear(part, w[f"{key}self_attn.{name}_proj.weight"]), heads)
+        for name, part, heads in [
+            ("q", own, plan["text_heads"]), ("k", seen, plan["key_heads"]), ("v", seen, plan["key_heads"])])
+    cosine, sine = turn
+    rows = slice(-1, None) if only else slice(None)
+    out = F.scaled_dot_product_attention(
+        turned(query, cosine[:, :, rows], sine[:, :, rows]), turned(keys, cosine, sine), values,
+        attn_mask=mask[:, :, rows], enable_gqa=True)
+    out = F.linear(out.transpose(1, 2).flatten(2), w[key + "self_attn.o_proj.weight"])
+    middle = kept + decoder_adapter(w, 2 * index, out)
+    inner = scaled(w, key + "post_attention_layernorm", middle, plan["epsilon"])
+    gate = F.silu(F.linear(inner, w[key + "mlp.gate_proj.weight"]))
+    out = F.linear(gate * F.linear(inner, w[key + "mlp.up_proj.weight"]), w[key + "mlp.down_proj.weight"])
+    return middle + decoder_adapter(w, 2 * index + 1, out)
+
+
+def decoder_context(valid, plan):
+    """valid [B, L] → the mask to add to scores, [B, 1, L, L], and the turns of the positions."""
+    length = valid.shape[1]
+    position = (valid.cumsum(1) - 1).clamp(min=0)
+    size = plan["head_size"]
+    angles = position[..., None] / plan["base"] ** (torch.arange(0, size, 2) / size)
+    angles = torch.cat([angles, angles], -1)[:, None]
+    seen = torch.ones(length, length, dtype=torch.bool).tril() & valid[:, None, None, :].bool()
+    # A row that fills up sees itself, so that its softmax is a number.
+    seen = seen | torch.eye(length, dtype=torch.bool)
+    mask = torch.zeros(seen.shape).masked_fill(~seen, -torch.inf)
+    return mask, (angles.cos(), angles.sin())
+
+
+def decoder_forward(w, ids, valid, visual, plan, full=True):
+    """ids and valid [B, L] filled up on the left, visual [B, N, V] → logits [B, C]."""
+    layers = 1 + max(int(k.split(".")[3]) for k in w if k.startswith("llama_model.model.layers."))
+    x = F.embedding(ids, w["llama_model.model.embed_tokens.weight"])
+    mask, turn = decoder_context(valid, plan)
+    for index in range(plan["insert_layer"]):
+        x = decoder_layer(w, index, x, mask, turn, plan)
+    query = x[:, -1:]
+    prompt = scaled(w, "prompt_norm", prompt_of(w, query, visual, plan["heads"]), 1e-6)
+    x = torch.cat([prompt * query.detach().square().mean(-1, keepdim=True).sqrt(), x], 1)
+    mask, turn = decoder_context(F.pad(valid, (1, 0), value=1), plan)
+    for index in range(plan["insert_layer"], layers):
+        bias = F.pad(w[f"prompt_bias.{index}"].view(1, -1, 1, 1), (0, mask.shape[-1] - 1))
+        x = decoder_layer(w, index, x, mask + bias, turn, plan, only=index == layers - 1 and not full)
+    return classified(w, scaled(w, "llama_model.model.norm", x[:, -1], plan["epsilon"]))
 
 
 # EfficientNet-Lite0: the first stride of each stage and its number of blocks.

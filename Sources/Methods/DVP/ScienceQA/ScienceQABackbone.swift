@@ -28,7 +28,8 @@ public struct ScienceQABackbone {
             guard format == .automatic else {
                 throw VQAError(
                     "cannot use the language model", at: "frozen_format",
-                    because: "LLaMA's own layout is read as it is", remedy: "use a Hugging Face folder or GGUF")
+                    because: "LLaMA's own layout is read as it is",
+                    remedy: "use a Hugging Face folder or GGUF")
             }
             let model = try MetaLlama(contentsOf: path)
             (decoder, words) = (model.decoder, try ScienceQAWords(model.tokenizer))

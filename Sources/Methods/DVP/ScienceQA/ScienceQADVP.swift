@@ -36,9 +36,12 @@ public struct ScienceQADVP: Module {
         func require(_ isRight: Bool, _ place: String, _ why: String, _ remedy: String? = nil) throws {
             if !isRight { throw VQAError("cannot build DVP", at: place, because: why, remedy: remedy) }
         }
-        try require(
-            (0..<text.layers).contains(settings.insertLayer), "insert_layer",
-            "\(settings.insertLayer) is not a layer of this model", "use 0 to \(text.layers - 1)")
+        for layer in settings.placements {
+            try require(
+                (0..<text.layers).contains(layer),
+                settings.searchLayers == nil ? "insert_layer" : "search_layers",
+                "\(layer) is not a layer of this model", "use 0 to \(text.layers - 1)")
+        }
         for (name, width) in [("dim", text.hiddenSize), ("width", vision.hiddenSize)] {
             try require(width % 2 == 0, name, "the adapters need an even width, not \(width)")
         }
@@ -243,16 +246,40 @@ public struct ScienceQADVP: Module {
         dropout: Double = 0
     ) throws -> ScienceQAOutput {
         let layer = layer ?? settings.insertLayer
-        let tap = textTap(dropout: dropout)
-        let lower = try layout.mask(hidesSlot: true)
-        let upper = settings.slotMask == .aliased ? lower : try layout.mask(hidesSlot: false)
-        var hidden = try embedded(layout, sight, images: images)
-        hidden = try decoder.hidden(hidden, tap: tap, layers: 0..<layer, attention: lower)
+        let hidden = try decoder.hidden(
+            embedded(layout, sight, images: images), tap: textTap(dropout: dropout), layers: 0..<layer,
+            attention: layout.mask(hidesSlot: true))
+        return try fused(hidden, layout, sight, images: images, layer: layer, dropout: dropout)
+    }
+
+    /// The prompt and the layers above, on what enters a layer.
+    private func fused(
+        _ hidden: Tensor, _ layout: ScienceQALayout, _ sight: ScienceQASight?, images: [Int?], layer: Int,
+        dropout: Double = 0
+    ) throws -> ScienceQAOutput {
         let (joined, query, prompt) = try inserted(
             hidden, layout, sight, images: images, layer: layer, dropout: dropout)
-        hidden = try decoder.hidden(joined, tap: tap, layers: layer..<decoder.layers.count, attention: upper)
+        let end = try decoder.hidden(
+            joined, tap: textTap(dropout: dropout), layers: layer..<decoder.layers.count,
+            attention: layout.mask(hidesSlot: settings.slotMask == .aliased))
         return ScienceQAOutput(
-            sight: sight, query: query, prompt: prompt, hidden: hidden, loss: try loss(hidden, layout))
+            sight: sight, query: query, prompt: prompt, hidden: end, loss: try loss(end, layout))
+    }
+
+    /// Losses with the prompt at each of some layers, without dropout: images and layers below a prompt are computed once.
+    func losses(_ examples: [ScienceQAExample], pixels: Tensor?, at layers: [Int]) throws -> [Double] {
+        let layout = try ScienceQALayout(
+            examples, prefix, classTokens: classTokens, limit: settings.maxLength)
+        let (sight, images) = try sight(examples, pixels)
+        let mask = try layout.mask(hidesSlot: true)
+        var (hidden, reached) = (try embedded(layout, sight, images: images), 0)
+        var found: [Int: Double] = [:]
+        for layer in Set(layers).sorted() {
+            hidden = try decoder.hidden(hidden, tap: textTap(), layers: reached..<layer, attention: mask)
+            reached = layer
+            found[layer] = try fused(hidden, layout, sight, images: images, layer: layer).loss.item()
+        }
+        return layers.map { found[$0] ?? .infinity }
     }
 
     /// Cross-entropy, averaged over the answers' tokens of the batch. Logits are computed where there is one. Without any
@@ -306,8 +333,10 @@ public struct ScienceQAAdded: Module {
     var modality: Embedding
     /// [1, D]
     var slot: Tensor
-    /// One, or in the search one a layer.
+    /// One, or in the search one for each of ``placements``.
     private var attentions: [VisualPromptAttention]
+    private let placements: [Int]
+    private let isSearch: Bool
 
     init(_ text: DecoderConfiguration, _ vision: CLIPVisionConfiguration, _ settings: ScienceQASettings)
         throws
@@ -325,7 +354,8 @@ public struct ScienceQAAdded: Module {
             vision.hiddenSize, hidden: settings.projectionWidth, text.hiddenSize)
         modality = try Embedding(2, text.hiddenSize, .normal(deviation: 1))
         slot = try .empty([1, text.hiddenSize], on: .meta)
-        attentions = try (0..<(settings.searches ? text.layers : 1)).map { _ in
+        (placements, isSearch) = (settings.placements, settings.searchLayers != nil)
+        attentions = try placements.map { _ in
             try VisualPromptAttention(
                 textSize: text.hiddenSize, visualSize: vision.hiddenSize,
                 innerSize: settings.attentionWidth, heads: settings.heads)
@@ -345,15 +375,14 @@ public struct ScienceQAAdded: Module {
         try visitor("adapter_proj", &projection)
         try visitor("adapter_modality_embedding", &modality)
         try visitor("image_params", &slot, .normal(deviation: 1))
-        if attentions.count == 1 {
-            try visitor("cross_attn", &attentions[0])
-        } else {
-            try visitor("cross_attn_options", &attentions)
+        for (index, layer) in placements.enumerated() {
+            let name = isSearch ? "cross_attn_options.\(layer)" : "cross_attn"
+            try visitor(name, &attentions[index])
         }
     }
 
     /// The cross-attention of an insertion layer.
     func attention(of layer: Int) -> VisualPromptAttention {
-        attentions[attentions.indices.contains(layer) ? layer : 0]
+        attentions[isSearch ? placements.firstIndex(of: layer) ?? 0 : 0]
     }
 }

@@ -3,6 +3,12 @@ import Support
 import Tasks
 import Torch
 
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
 /// DVP's ScienceQA program with what it works on.
 ///
 /// Both frozen models have trained adapters from their first block on, so nothing beyond the pixels stays the same from step
@@ -51,13 +57,6 @@ public final class ScienceQALearner: PlacementLearner {
     /// Cross-entropy of the answers' tokens, averaged over those of the batch, with the prompt where the settings say.
     public func loss(_ items: [Int]) throws -> Tensor { try loss(items, layer: model.settings.insertLayer) }
 
-    private func loss(_ items: [Int], layer: Int, dropout: Double) throws -> Tensor {
-        let batch = try batch(items)
-        return try withAutocast(precision) {
-            try model(batch.examples, pixels: batch.pixels, layer: layer, dropout: dropout).loss
-        }
-    }
-
     /// Examples with their pixels; black (zeros) where there is no image.
     private func batch(_ items: [Int]) throws -> (examples: [ScienceQAExample], pixels: Tensor?) {
         let chosen = items.map { data.items[$0] }
@@ -76,22 +75,30 @@ public final class ScienceQALearner: PlacementLearner {
 
     // MARK: The search
 
-    /// Of the language model.
-    public var layerCount: Int { model.decoder.layers.count }
+    /// The layers that have a cross-attention.
+    public var placements: [Int] { model.settings.placements }
     /// What the release compares layers on.
     public var scoringBatch: Int { 16 }
 
     /// The loss with the prompt at a layer.
     public func loss(_ items: [Int], layer: Int) throws -> Tensor {
-        try loss(items, layer: layer, dropout: model.settings.dropout)
+        let batch = try batch(items)
+        return try withAutocast(precision) {
+            try model(
+                batch.examples, pixels: batch.pixels, layer: layer, dropout: model.settings.dropout
+            ).loss
+        }
     }
 
     /// 100 · exp(−loss) with the prompt at each layer.
     public func scores(_ items: [Int], at layers: [Int], drops: Bool) throws -> [Double] {
         try withoutGradients {
-            try layers.map { layer in
-                let dropout = drops ? model.settings.dropout : 0
-                return try (-loss(items, layer: layer, dropout: dropout)).exp().item() * 100
+            if drops {
+                return try layers.map { try (-loss(items, layer: $0)).exp().item() * 100 }
+            }
+            let batch = try batch(items)
+            return try withAutocast(precision) {
+                try model.losses(batch.examples, pixels: batch.pixels, at: layers).map { 100 * exp(-$0) }
             }
         }
     }

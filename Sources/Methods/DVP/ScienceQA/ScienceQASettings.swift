@@ -62,8 +62,10 @@ public struct ScienceQASettings: Sendable, Equatable {
 
     /// The layer K at whose input the prompt enters, from 0; the release's script has 4.
     public var insertLayer = 4
-    /// A cross-attention for every layer, for the search of K.
-    public var searches = false
+    /// In a search of K the layers to choose from, each of which has a cross-attention; otherwise nil.
+    public var searchLayers: [Int]?
+    /// Where the prompt can enter, in rising order.
+    public var placements: [Int] { (searchLayers ?? [insertLayer]).sorted() }
     /// Narrow width of the adapters: `adapter_dim`.
     public var adapterWidth = 8
     /// What the adapters' change is multiplied by: `adapter_scale`.

@@ -1,3 +1,4 @@
+import Runs
 import Support
 
 #if canImport(Glibc)
@@ -7,7 +8,7 @@ import Support
 #endif
 
 /// Shows what is computed, then runs one round for every line of input and answers with its
-/// seconds by the clock and of the processor.
+/// seconds by the clock and of the processor, and the bytes that were in memory at most so far.
 func serve(_ outputs: JSON, round: () throws -> Void) throws {
     say(outputs.text())
     let clock = ContinuousClock()
@@ -15,7 +16,7 @@ func serve(_ outputs: JSON, round: () throws -> Void) throws {
         let before = processorSeconds()
         let time = try clock.measure(round).components
         let seconds = Double(time.seconds) + Double(time.attoseconds) / 1e18
-        say("\(seconds) \(processorSeconds() - before)")
+        say("\(seconds) \(processorSeconds() - before) \(peakResidentBytes())")
     }
 }
 

@@ -1,7 +1,8 @@
 // Our side of the benchmarks. Tools/bench/peers/bench.py starts it beside the peers.
 //
-// vqa-bench prepare FOLDER              writes the weights and batches that both sides of `training` work on
-// vqa-bench training same|stores FOLDER
+// vqa-bench prepare bert|decoder|search FOLDER   writes the weights and batches that both sides of `training` work on
+// vqa-bench training bert|decoder same|stores FOLDER
+// vqa-bench training search search FOLDER
 // vqa-bench images FILE…
 // vqa-bench tokens one|batch TEXTS.json
 // vqa-bench generate prefill|decode FORMAT
@@ -11,12 +12,21 @@
 // vqa-bench decoding products|small|large
 import Support
 
+/// The case of that name.
+func known<Name: RawRepresentable>(_ text: String) throws -> Name where Name.RawValue == String {
+    guard let name = Name(rawValue: text) else {
+        throw VQAError("cannot measure", because: "\(text) is unknown; see main.swift")
+    }
+    return name
+}
+
 let arguments = Array(CommandLine.arguments.dropFirst())
 do {
     switch (arguments.first, arguments.dropFirst().first, arguments.dropFirst(2).first) {
-    case ("prepare", let folder?, _): try TrainingContest(folder: folder).prepare(in: folder)
-    case ("training", "same", let folder?): try TrainingContest(folder: folder).run(stores: false)
-    case ("training", "stores", let folder?): try TrainingContest(folder: folder).run(stores: true)
+    case ("prepare", let kind?, let folder?):
+        try TrainingContest(known(kind), folder: folder).prepare(in: folder)
+    case ("training", let kind?, let mode?):
+        try TrainingContest(known(kind), folder: arguments.dropFirst(3).first ?? ".").run(known(mode))
     case ("images", _?, _): try measureImages(Array(arguments.dropFirst()))
     case ("tokens", "one", let texts?): try measureTokens(texts, inBatch: false)
     case ("tokens", "batch", let texts?): try measureTokens(texts, inBatch: true)
