@@ -75,7 +75,7 @@ extension TrainingConfiguration {
             reader.optionalNumber(
                 "prompt_bias", in: -100...100,
                 help:
-                    "added at first to the attention scores of the prompt in a decoder, learnt for each head; null: 5, not as released"
+                    "added at first to the attention scores of the prompt in a decoder, learnt for each head; null: 2, not as released"
             ) ?? settings.promptBias
         settings.standardizes =
             reader.optionalBool(

@@ -138,7 +138,7 @@ public struct DVPSettings: Sendable, Equatable {
         result.headSize = headSize ?? (isDecoder ? 512 : 2 * language.size)
         result.hasPromptNorm = hasPromptNorm ?? isDecoder
         result.standardizes = standardizes ?? isDecoder
-        result.promptBias = isDecoder ? promptBias ?? 5 : 0
+        result.promptBias = isDecoder ? promptBias ?? 2 : 0
         result.hasTypeEmbedding = hasTypeEmbedding ?? !isDecoder
         return result
     }
