@@ -282,7 +282,7 @@ enum ScienceQAWorld {
         #expect(count("") - count("image_params", "cross_attn.") == 3_781_296)
         #expect(try model.added.parameters().map(\.key) == all.map(\.key))
         var search = ScienceQASettings.released
-        search.searches = true
+        search.searchLayers = Array(0..<32)
         let arms = try ScienceQADVP(Decoder(text), CLIPVision(vision), prefix: ScienceQAWorld.prefix, search)
         let keys = try arms.added.parameters().filter { $0.key.hasPrefix("cross_attn_options.") }
         #expect(keys.count == 32 * 8 && keys.last?.key == "cross_attn_options.31.linear_merge.bias")

@@ -177,7 +177,7 @@ import Training
         #expect([1, 2].contains(found.placement.layer))
         for layers in ["[0, 3]", "[1, 1]"] {
             #expect {
-                try Self.search(world, "bad", ["search_layers=\(layers)", "holdout_images=4"])
+                _ = try Self.search(world, "bad", ["search_layers=\(layers)", "holdout_images=4"])
             } throws: { "\($0)".contains("use some of 0 to 2") }
         }
     }

@@ -1,5 +1,6 @@
 import Runs
 import Support
+import Tasks
 import Testing
 import TestWorld
 import Training

@@ -35,7 +35,9 @@ public struct StateNorm: Module {
         try withoutGradients {
             let states = try states.to(.float32)
             let deviation = try states.variance([0]).sqrt()
-            let scale = try Tensor.ones(deviation.shape) / (deviation + deviation.mean() * 0.1 + 1e-6)
+            // Where states hardly differ, by their own size.
+            let least = try states.square().mean().sqrt() * 1e-3 + deviation.mean() * 0.1 + 1e-6
+            let scale = try Tensor.ones(deviation.shape) / (deviation + least)
             return (scale, try -states.mean([0]) * scale)
         }
     }
