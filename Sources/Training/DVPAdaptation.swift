@@ -17,7 +17,7 @@ struct DVPAdaptation: Adaptation {
     private let model: DVP
     private let trained: DVPLearner
 
-    init(_ run: TrainingRun, _ data: RunData, isSearch: Bool, _ shouldStop: () -> Bool) throws {
+    init(_ run: TrainingRun, _ data: RunData, isSearch: Bool, _ shouldStop: @escaping () -> Bool) throws {
         let configuration = run.configuration
         (self.data, self.configuration) = (data, configuration)
         vocabulary = try run.makeVocabulary(data.train)
@@ -119,24 +119,13 @@ extension TrainingRun {
     }
 
     func encode(
-        _ paths: [String], _ tower: VisionTower, _ shouldStop: () -> Bool
+        _ paths: [String], _ tower: VisionTower, _ shouldStop: @escaping () -> Bool
     ) throws -> VisualFeatures {
         let clock = Stopwatch()
-        var bar = ProgressBar(label: "images", total: Set(paths).count)
-        let features = try VisualFeatures(
-            paths, tower: tower, cacheFolder: configuration.cacheFolder,
-            brokenShare: configuration.brokenImageShare
-        ) { done, total in
-            bar.update(step: done)
-            guard shouldStop() else { return }
-            throw VQAError(
-                "stopped", because: "interrupted after \(done) of \(total) images",
-                remedy: "run the same command again to go on", kind: .failure)
-        }
-        bar.finish()
-        for problem in features.problems.prefix(5) { say("warning: skipped: \(problem)") }
-        if features.problems.count > 5 {
-            say("warning: \(features.problems.count) images were skipped in all")
+        let features = try readImages(paths, shouldStop, problems: \VisualFeatures.problems) {
+            try VisualFeatures(
+                paths, tower: tower, cacheFolder: configuration.cacheFolder,
+                brokenShare: configuration.brokenImageShare, progress: $0)
         }
         say(
             "images: \(features.rows.count), \(features.computed) encoded now in \(durationText(clock.seconds)), "

@@ -37,12 +37,7 @@ struct PixelSource: Sendable {
             if let problem { problems.append(problem) } else { rows[files[index]] = index }
             try progress(index + 1, files.count)
         }
-        guard Double(problems.count) <= brokenShare * Double(files.count) else {
-            let more = problems.count > 1 ? " (and \(problems.count - 1) more)" : ""
-            throw VQAError(
-                "cannot use the images", because: (problems.first ?? "") + more,
-                remedy: "repair them, or set broken_image_share to skip up to that share")
-        }
+        try requireReadable(problems, of: files.count, brokenShare: brokenShare)
         (self.files, self.rows, self.problems) = (files, rows, problems)
         (self.processor, self.side) = (processor, side)
     }

@@ -32,7 +32,7 @@ struct ScienceQAAdaptation: Adaptation {
     private let pixels: PixelSource
     private let trained: ScienceQALearner
 
-    init(_ run: TrainingRun, _ data: RunData, isSearch: Bool, _ shouldStop: () -> Bool) throws {
+    init(_ run: TrainingRun, _ data: RunData, isSearch: Bool, _ shouldStop: @escaping () -> Bool) throws {
         let configuration = run.configuration
         guard var plan = configuration.scienceQA else {
             throw VQAError("cannot train", because: "the method is another", kind: .failure)
@@ -98,25 +98,15 @@ struct ScienceQAAdaptation: Adaptation {
 
 extension TrainingRun {
     /// The images, each read once to see that it can be.
-    fileprivate func readable(_ paths: [String], _ model: ScienceQADVP, _ shouldStop: () -> Bool) throws
+    fileprivate func readable(_ paths: [String], _ model: ScienceQADVP, _ shouldStop: @escaping () -> Bool)
+        throws
         -> PixelSource
     {
         let side = model.tower.configuration.imageSize
-        var bar = ProgressBar(label: "images", total: Set(paths).count)
-        let pixels = try PixelSource(
-            paths, processor: model.settings.imageProcessor(size: side), side: side,
-            brokenShare: configuration.brokenImageShare
-        ) { done, total in
-            bar.update(step: done)
-            guard shouldStop() else { return }
-            throw VQAError(
-                "stopped", because: "interrupted after \(done) of \(total) images",
-                remedy: "run the same command again", kind: .failure)
-        }
-        bar.finish()
-        for problem in pixels.problems.prefix(5) { say("warning: skipped: \(problem)") }
-        if pixels.problems.count > 5 {
-            say("warning: \(pixels.problems.count) images were skipped in all")
+        let pixels = try readImages(paths, shouldStop, problems: \PixelSource.problems) {
+            try PixelSource(
+                paths, processor: model.settings.imageProcessor(size: side), side: side,
+                brokenShare: configuration.brokenImageShare, progress: $0)
         }
         say("images: \(pixels.rows.count), all readable; the tower is trained and sees them in every step")
         return pixels

@@ -50,7 +50,9 @@ extension TrainingRun {
     /// Loads data and models, and encodes the images.
     ///
     /// - Parameter isSearch: for a search of the placement, which needs held-out questions.
-    func prepare(isSearch: Bool = false, shouldStop: () -> Bool = { false }) throws -> any Adaptation {
+    func prepare(isSearch: Bool = false, shouldStop: @escaping () -> Bool = { false }) throws
+        -> any Adaptation
+    {
         if let threads = configuration.threads { try Engine.setThreads(threads) }
         let data = try loadData(try TaskRegistry.named(configuration.task), isSearch: isSearch)
         return try configuration.scienceQA == nil

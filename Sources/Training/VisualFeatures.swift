@@ -41,12 +41,7 @@ public struct VisualFeatures {
         let missing = files.filter { file in keys[file].map { store.row(of: $0) == nil } ?? false }
         let broken = try VisualFeatures.encode(files, Set(missing), keys, tower, store, progress)
         problems += broken.values.sorted()
-        guard Double(problems.count) <= brokenShare * Double(files.count) else {
-            let more = problems.count > 1 ? " (and \(problems.count - 1) more)" : ""
-            throw VQAError(
-                "cannot use the images", because: (problems.first ?? "") + more,
-                remedy: "repair them, or set broken_image_share to skip up to that share")
-        }
+        try requireReadable(problems, of: files.count, brokenShare: brokenShare)
         var rows: [String: Int] = [:]
         for (file, key) in keys { rows[file] = store.row(of: key) }
         tokens = store.count > 0 ? try store.tensor() : try .zeros([0, tower.tokens, tower.featureSize])

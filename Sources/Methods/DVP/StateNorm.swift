@@ -44,8 +44,13 @@ public struct StateNorm: Module {
 }
 
 extension DVP {
-    /// Texts, and images, that are looked at.
+    /// Texts, and images, that are looked at, at most.
     private static let mostMeasured = 1024
+
+    /// At most so many places of a list, evenly spread.
+    private static func spread(_ count: Int) -> [Int] {
+        Array(stride(from: 0, to: count, by: max(1, (count + mostMeasured - 1) / mostMeasured)))
+    }
 
     /// Gives the norms of ``DVPSettings/standardizes`` their first values.
     ///
@@ -56,16 +61,13 @@ extension DVP {
         guard settings.standardizes == true, !texts.isEmpty, visual.shape[0] > 0 else { return }
         try withoutGradients {
             if let visualNorm {
-                let step = max(1, visual.shape[0] / Self.mostMeasured)
-                let rows = Array(stride(from: 0, to: visual.shape[0], by: step))
+                let rows = Self.spread(visual.shape[0])
                 let tokens = try visual.selected(0, indices: Tensor(rows)).reshaped([-1, visual.shape[2]])
                 let (scale, shift) = try StateNorm.standardizing(visualNorm(tokens))
                 try visualNorm.weight.copy(from: scale)
                 try visualNorm.bias.copy(from: shift)
             }
-            let step = max(1, texts.count / Self.mostMeasured)
-            let some = stride(from: 0, to: texts.count, by: step).map { texts[$0] }
-            let states = try textStates(some)
+            let states = try textStates(Self.spread(texts.count).map { texts[$0] })
             for (arm, queries) in zip(arms, states.queries) { try arm.queryNorm?.measure(queries) }
             try featureNorm?.measure(states.end)
         }
