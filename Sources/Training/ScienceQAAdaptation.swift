@@ -71,7 +71,7 @@ struct ScienceQAAdaptation: Adaptation {
 
     var adapterConfiguration: JSON {
         ScienceQADescription(
-            language: backbone.language, vision: backbone.vision, plan: plan, task: data.task.name
+            backbone, precision: precision, plan: plan, task: data.task.name
         ).json
     }
 

@@ -13,6 +13,10 @@ public struct ScienceQADescription {
     let language: (name: String, hash: String)
     /// The same of the image tower.
     let vision: (name: String, hash: String)
+    /// How the language model's frozen weights are kept.
+    let format: WeightFormat
+    /// Of the matrix products.
+    let precision: TrainingConfiguration.Precision
     /// What was added, and how problems are written and answered.
     let plan: ScienceQAPlan
     /// The data set family it was trained on.
@@ -32,6 +36,7 @@ public struct ScienceQADescription {
             "swift_vqa_adapter_version": .integer(AdapterDescription.version),
             "base_model_name_or_path": .string(language.name), "base_model_sha256": .string(language.hash),
             "vision_model": .string(vision.name), "vision_model_sha256": .string(vision.hash),
+            "frozen_format": .string(format.rawValue), "precision": .string(precision.rawValue),
             "task": .string(task), "insert_layer": .integer(settings.insertLayer),
             "adapter_dim": .integer(settings.adapterWidth), "adapter_scale": .number(settings.adapterScale),
             "temperature": .number(settings.routerTemperature),
@@ -51,17 +56,17 @@ public struct ScienceQADescription {
         ]
     }
 
-    init(
-        language: (name: String, hash: String), vision: (name: String, hash: String), plan: ScienceQAPlan,
-        task: String
-    ) {
-        (self.language, self.vision, self.plan, self.task) = (language, vision, plan, task)
+    init(_ backbone: ScienceQABackbone, precision: DType, plan: ScienceQAPlan, task: String) {
+        (language, vision, format) = (backbone.language, backbone.vision, backbone.format)
+        self.precision = precision == .bfloat16 ? .bfloat16 : .float32
+        (self.plan, self.task) = (plan, task)
     }
 
     /// Reads the folder's `adapter_config.json`.
     init(_ record: AdapterRecord) throws {
         language = (try record.text("base_model_name_or_path"), try record.text("base_model_sha256"))
         vision = (try record.text("vision_model"), try record.text("vision_model_sha256"))
+        (format, precision) = (try record.word("frozen_format"), try record.word("precision"))
         task = try record.text("task")
         var settings = ScienceQASettings()
         settings.insertLayer = try record.size("insert_layer", in: 0...1000)
@@ -102,18 +107,21 @@ public struct ScienceQAAdapter {
     let plan: ScienceQAPlan
     let model: ScienceQADVP
     let words: ScienceQAWords
+    private let precision: DType
 
     /// Opens an adapter folder and the frozen models it belongs to.
     init(_ record: AdapterRecord, folder: String, languageModel: String?, visionModel: String?) throws {
         let description = try ScienceQADescription(record)
         let backbone = try ScienceQABackbone(
-            language: languageModel ?? description.language.name, format: .automatic,
+            language: languageModel ?? description.language.name, format: description.format,
             vision: visionModel ?? description.vision.name)
         try record.requireSame([
             (backbone.language, description.language.hash), (backbone.vision, description.vision.hash),
         ])
         let path = folder + "/adapter_model.safetensors"
         var model = try backbone.model(description.plan.settings)
+        precision = try chosenPrecision(description.precision)
+        try model.keepFrozen(in: precision)
         try model.loadTrained(Checkpoint(opening: path).tensors(), from: path)
         (self.model, plan, words) = (model, description.plan, backbone.words)
         let parts = [try SHA256.hexadecimal(ofFile: path), backbone.language.hash, backbone.vision.hash]
@@ -129,7 +137,7 @@ public struct ScienceQAAdapter {
             samples.compactMap(\.images.first), processor: plan.settings.imageProcessor(size: side),
             side: side, brokenShare: brokenShare)
         let predictor = try ScienceQAPredictor(
-            model, words, plan, samples, pixels: pixels, precision: .float32)
+            model, words, plan, samples, pixels: pixels, precision: precision)
         return (predictor, pixels.problems)
     }
 }

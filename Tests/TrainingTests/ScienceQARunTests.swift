@@ -56,6 +56,29 @@ import Training
         #expect(said.count == 1 && said[0].probability == nil)
     }
 
+    @Test(
+        "an adapter answers with the frozen weights kept as in training",
+        arguments: [["precision=bfloat16"], ["frozen_format=int8"]])
+    func frozenWeights(_ kept: [String]) throws {
+        let world = try TinyWorld(images: 4)
+        defer { world.remove() }
+        try world.writeScienceQA()
+        let outcome = try Self.train(world, "run", kept + ["answer_by=options", "max_epoch=1"])
+        let config = try JSON(contentsOf: outcome.folder + "/adapter/adapter_config.json")
+        let found = ["precision", "frozen_format"].compactMap { key in
+            config[key]?.string.map { "\(key)=\($0)" }
+        }
+        #expect(found.count == 2 && found.contains(kept[0]))
+        var request = EvaluationRequest(task: "scienceqa", split: "test")
+        (request.adapter, request.output) = (outcome.folder + "/adapter", world.folder + "/evaluation")
+        request.dataRoot = world.folder + "/scienceqa"
+        let again = try Evaluation(request).run(say: { _ in }, shouldStop: { false })
+        for folder in [again.folder, outcome.folder] {
+            #expect(try readJSONLines(folder + "/predictions.jsonl").count == 6)
+        }
+        #expect(again.scores?.overall == outcome.scores.overall)
+    }
+
     @Test("by options every answer is a letter; batches do not matter") func options() throws {
         let world = try TinyWorld(images: 4)
         defer { world.remove() }

@@ -11,6 +11,8 @@ public struct ScienceQABackbone {
     public let language: (name: String, hash: String)
     /// The image tower's.
     public let vision: (name: String, hash: String)
+    /// How the language model's weights are kept.
+    public let format: WeightFormat
     /// The tokenizer, as the program uses it.
     public let words: ScienceQAWords
     /// The language model with its weights.
@@ -24,6 +26,7 @@ public struct ScienceQABackbone {
     ///   as they are.
     public init(language name: String, format: WeightFormat, vision: String) throws {
         let path = try ModelLibrary.locate(name)
+        self.format = format
         if fileExists(path + "/params.json") {
             guard format == .automatic else {
                 throw VQAError(

@@ -84,6 +84,11 @@ public struct ScienceQADVP: Module {
     public mutating func prepareTraining(seed: Int, precision: DType) throws {
         try initialize(seed: seed)
         try setTrainable(Self.isTrained)
+        try keepFrozen(in: precision)
+    }
+
+    /// Frozen maps in the type they are multiplied in; tables and norms stay as they are.
+    public mutating func keepFrozen(in precision: DType) throws {
         try convertFrozen(to: precision) { key in
             let name = key.lowercased()
             return key.hasPrefix("llama_model.") && !name.contains("norm") && !name.contains("embed")
