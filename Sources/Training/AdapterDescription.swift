@@ -52,10 +52,12 @@ public struct AdapterDescription {
             "visual_norm": .bool(settings.hasVisualNorm),
             "prompt_bias": .number(settings.promptBias ?? 0),
             "prompt_norm": .bool(settings.hasPromptNorm ?? false),
+            "prompt_residual": .bool(settings.hasPromptResidual ?? false),
             "standardize": .bool(settings.standardizes ?? false),
             "type_embedding": .bool(settings.hasTypeEmbedding ?? true),
             "adapter_reduction": optional(settings.adapterReduction),
             "adapter_activation": .string(settings.adapterActivation?.rawValue ?? "relu"),
+            "adapter_scale": .number(settings.adapterScale ?? 1),
             "num_heads": optional(settings.heads), "prompt_width": optional(settings.innerSize),
             "head_width": optional(settings.headSize), "loss": .string(settings.loss.rawValue),
             "t5_query": .string(settings.t5Query.rawValue), "t5_bias": .string(settings.t5Bias.rawValue),
@@ -186,13 +188,15 @@ struct AdapterRecord {
         settings.hasVisualNorm = try truth("visual_norm")
         settings.adapterReduction = try size("adapter_reduction")
         settings.heads = try size("num_heads", in: 1...1024)
-        settings.standardizes = false
+        (settings.standardizes, settings.hasPromptResidual, settings.adapterScale) = (false, false, 1)
         guard !isFirstVersion else { return settings }
         settings.promptTokens = try size("prompt_tokens", in: 1...256)
         settings.answers = try word("answer_form")
         settings.hasPromptNorm = try truth("prompt_norm")
-        // Adapters of version 2 that were made before there was such a setting have none.
-        settings.standardizes = json["standardize"] == nil ? false : try truth("standardize")
+        // Adapters of version 2 that were made before there were such settings have none.
+        if json["standardize"] != nil { settings.standardizes = try truth("standardize") }
+        if json["adapter_scale"] != nil { settings.adapterScale = try number("adapter_scale", within: 1000) }
+        if json["prompt_residual"] != nil { settings.hasPromptResidual = try truth("prompt_residual") }
         settings.promptBias = try number("prompt_bias", within: 100)
         settings.hasTypeEmbedding = try truth("type_embedding")
         settings.adapterActivation = try word("adapter_activation")

@@ -66,11 +66,20 @@ extension TrainingConfiguration {
             help: "normal: N(0, 0.01); xavier; identity: adapters change nothing at first; null: as released")
         settings.adapterActivation = optionalChoice(
             &reader, "adapter_activation", help: "relu or silu; null: as released")
+        settings.adapterScale =
+            reader.optionalNumber(
+                "adapter_scale", in: 0.001...1000,
+                help: "the adapters' output is multiplied by it; null: 10 for decoders, 1 as released")
+            ?? settings.adapterScale
         settings.hasPromptNorm =
             reader.optionalBool(
                 "prompt_norm",
                 help: "bring the prompt to the scale of the text; null: for decoders, not as released")
             ?? settings.hasPromptNorm
+        settings.hasPromptResidual =
+            reader.optionalBool(
+                "prompt_residual", help: "add the query to the prompt; null: for decoders, not as released")
+            ?? settings.hasPromptResidual
         settings.promptBias =
             reader.optionalNumber(
                 "prompt_bias", in: -100...100,

@@ -64,6 +64,25 @@ import Torch
         try DVPReference.expect(output, row)
     }
 
+    @Test("with a residual, the query is added to the prompt", arguments: [1, 3]) func residual(
+        _ prompts: Int
+    ) throws {
+        let (ids, mask) = try Self.text()
+        let outputs = try [false, true].map { added in
+            var settings = Self.settings(1)
+            (settings.promptTokens, settings.hasPromptResidual) = (prompts, added)
+            let model = try DVPReference.filled(
+                DVP(.decoder(Decoder(Self.shape)), visualSize: 16, classes: 7, settings))
+            let offsets = try model.parameters().first { $0.key.hasPrefix("prompt_queries") }?.tensor
+            let output = try model(ids, mask: mask, visual: DVPReference.visual())
+            return (output: output, added: try offsets.map { try output.query + $0 } ?? output.query)
+        }
+        let difference = try (outputs[1].output.prompt - outputs[0].output.prompt).floats()
+        let expected = try outputs[1].added.expanded([2, prompts, 32]).contiguous().floats()
+        for (x, y) in zip(difference, expected) { #expect(abs(x - y) < 1e-4) }
+        #expect(try outputs[0].output.logits.floats() != outputs[1].output.logits.floats())
+    }
+
     @Test("a sample's logits do not depend on the batch or on padding", arguments: [1, 3])
     func batchInvariance(_ prompts: Int) throws {
         let (ids, mask) = try Self.text()

@@ -51,15 +51,19 @@ import Torch
         }
     }
 
-    @Test("it is off unless asked for, but for decoders, and never in what is released") func defaults()
-        throws
-    {
-        let language = try DVPBERTTests.network()
-        #expect(DVPSettings.released.resolved(for: language).standardizes == false)
-        #expect(DVPSettings.fixed.resolved(for: language).standardizes == false)
-        let decoder = try DVPLanguage.decoder(Decoder(DVPDecoderTests.shape))
-        #expect(DVPSettings.released.resolved(for: decoder).standardizes == false)
-        #expect(DVPSettings.fixed.resolved(for: decoder).standardizes == true)
+    @Test("what helps a decoder is off unless asked for elsewhere, and never in what is released")
+    func defaults() throws {
+        let models = [try DVPBERTTests.network(), .decoder(try Decoder(DVPDecoderTests.shape))]
+        for (preset, expected) in [
+            (DVPSettings.released, [false, false]), (.fixed, [false, true]),
+        ] {
+            let resolved = models.map { preset.resolved(for: $0) }
+            #expect(resolved.map(\.standardizes) == expected)
+            #expect(resolved.map(\.hasPromptResidual) == expected)
+            #expect(resolved.map(\.hasPromptNorm) == expected)
+            #expect(resolved.map { $0.adapterScale != 1 } == expected)
+            #expect(resolved.map { $0.promptBias != 0 } == expected)
+        }
     }
 
     @Test("T5 is refused") func refused() throws {

@@ -2,7 +2,7 @@
 # Measures our program beside its Python and C++ peers and prints the ratios; docs/benchmarks.md explains them.
 # `make bench` calls it after the release build.
 #
-# usage: Tools/bench/run.sh [PART…]   (parts: training search images tokens ask start generate score captions overhead; all of them when none is named)
+# usage: Tools/bench/run.sh [PART…]   (parts: training search images tokens ask start generate bandwidth score captions overhead; all of them when none is named)
 # Environment:
 #   LIBTORCH      the torch folder of a Python, when make setup used one
 #   PYTHON        the Python for the peers, of the version that torch is for (python3)

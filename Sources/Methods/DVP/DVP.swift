@@ -68,7 +68,8 @@ public struct DVP: Module {
             try (0..<count).map { _ in
                 try BottleneckAdapter(
                     size, bottleneck: max(1, size / (settings.adapterReduction ?? 8)),
-                    activation: settings.adapterActivation ?? .relu, start: settings.adapterStart ?? .normal)
+                    activation: settings.adapterActivation ?? .relu, start: settings.adapterStart ?? .normal,
+                    scale: settings.adapterScale ?? 1)
             }
         }
         let first = Self.firstAdaptedLayer(settings, placements)
@@ -208,8 +209,9 @@ public struct DVP: Module {
         let arm = arms[arm]
         let seen = try visualNorm.map { try $0(visual) } ?? visual
         let asked = try arm.queryNorm.map { try $0(query) } ?? query
-        let prompt = try arm.attention(
-            arm.queries.map { try asked + $0.weight } ?? asked, visual: seen, dropout: dropout)
+        let queries = try arm.queries.map { try asked + $0.weight } ?? asked
+        var prompt = try arm.attention(queries, visual: seen, dropout: dropout)
+        if settings.hasPromptResidual == true { prompt = try prompt + queries }
         guard let norm = arm.norm else { return prompt }
         let scale = try query.detached().to(.float32).square().mean([-1], keep: true).sqrt()
         return try norm(prompt.to(.float32)) * scale

@@ -64,6 +64,10 @@ public struct DVPSettings: Sendable, Equatable {
     public var adapterStart: BottleneckAdapter.Start?
     /// The function between the adapters' maps.
     public var adapterActivation: BottleneckAdapter.Activation?
+    /// What the adapters' output is multiplied by, 1 in the release. The states of a decoder grow from layer to layer: in the
+    /// upper third of SmolLM2 their root mean square is 10 to 30, where BERT's, which are normalised, have 1. Adapters that
+    /// start small would need many steps to change them.
+    public var adapterScale: Double?
     // The prompt
     /// Layer norm on the visual tokens before the cross-attention. Without it the raw features of a CNN or of CLIP, whose
     /// scale is far from a language model's, make training slow.
@@ -72,6 +76,10 @@ public struct DVPSettings: Sendable, Equatable {
     /// large states of a decoder's residual stream, the small prompt that a new cross-attention makes is lost after one
     /// layer.
     public var hasPromptNorm: Bool?
+    /// Add the query to the prompt, as a transformer's cross-attention does. Without it a prompt knows of its question only
+    /// what it looked at. In a decoder, where a prompt in front never sees the text, question and image would then meet
+    /// nowhere but in the attention of the layers above.
+    public var hasPromptResidual: Bool?
     /// What is added at first to the attention scores of the prompt in a decoder, learnt for each head; nil: nothing. A
     /// decoder's heads rest on the first token of the text, which takes all but a hundredth of their attention: a prompt
     /// that joins in the middle is hardly seen without help.
@@ -113,6 +121,7 @@ public struct DVPSettings: Sendable, Equatable {
         var settings = DVPSettings()
         (settings.freezesBelowInsertion, settings.promptBias) = (false, 0)
         (settings.hasVisualNorm, settings.hasPromptNorm, settings.standardizes) = (false, false, false)
+        (settings.hasPromptResidual, settings.adapterScale) = (false, 1)
         (settings.t5Query, settings.t5Bias, settings.t5IsCausal) = (.allPositions, .firstBlock, false)
         return settings
     }()
@@ -126,7 +135,8 @@ public struct DVPSettings: Sendable, Equatable {
     /// The same settings with the release's value for this kind of language model where none was given: the
     /// cross-attention as wide as BERT or T5 with their own heads and 512 with 16 heads for decoders; adapters of an eighth
     /// of the width with ReLU for BERT and T5, and with SiLU for decoders, where the release's 4096 / 64 = 64 units are kept
-    /// for narrower ones; a norm of the prompt, a bias of its scores and standardized states in decoders; a classifier twice as wide as BERT or T5 and of 512 for decoders; no type embedding in decoders.
+    /// for narrower ones; in decoders a norm of the prompt, a bias of its scores, the query added to it, and standardized
+    /// states; a classifier twice as wide as BERT or T5 and of 512 for decoders; no type embedding in decoders.
     public func resolved(for language: DVPLanguage) -> DVPSettings {
         var result = self
         let isDecoder = language.kind == .decoder
@@ -135,8 +145,10 @@ public struct DVPSettings: Sendable, Equatable {
         result.adapterReduction = adapterReduction ?? (isDecoder ? max(1, language.size / 64) : 8)
         result.adapterStart = adapterStart ?? (isDecoder ? .xavier : .normal)
         result.adapterActivation = adapterActivation ?? (isDecoder ? .silu : .relu)
+        result.adapterScale = adapterScale ?? (isDecoder ? 10 : 1)
         result.headSize = headSize ?? (isDecoder ? 512 : 2 * language.size)
         result.hasPromptNorm = hasPromptNorm ?? isDecoder
+        result.hasPromptResidual = hasPromptResidual ?? isDecoder
         result.standardizes = standardizes ?? isDecoder
         result.promptBias = isDecoder ? promptBias ?? 2 : 0
         result.hasTypeEmbedding = hasTypeEmbedding ?? !isDecoder

@@ -1,6 +1,7 @@
 import Torch
 
-/// A bottleneck adapter (Houlsby et al. 2019): x + up(act(down(x))), placed on a sub-layer's output.
+/// A bottleneck adapter (Houlsby et al. 2019): x + scale · up(act(down(x))), placed on a sub-layer's
+/// output.
 public struct BottleneckAdapter: Module {
     /// The function between the two maps.
     public enum Activation: String, Sendable, CaseIterable { case relu, silu }
@@ -18,11 +19,16 @@ public struct BottleneckAdapter: Module {
     private var down: Linear
     private var up: Linear
     private let activation: Activation
+    private let scale: Double
 
     /// - Parameters:
     ///   - size: width D of the sub-layer's output.
     ///   - bottleneck: width between the two maps.
-    public init(_ size: Int, bottleneck: Int, activation: Activation = .relu, start: Start) throws {
+    ///   - scale: what the output of the maps is multiplied by. The states of a decoder are large, and so must be what
+    ///     changes them.
+    public init(
+        _ size: Int, bottleneck: Int, activation: Activation = .relu, start: Start, scale: Double = 1
+    ) throws {
         let shrink: Initialization
         let grow: Initialization
         switch start {
@@ -33,6 +39,7 @@ public struct BottleneckAdapter: Module {
         down = try Linear(size, bottleneck, (shrink, .zeros))
         up = try Linear(bottleneck, size, (grow, .zeros))
         self.activation = activation
+        self.scale = scale
     }
 
     /// Lists down_sampler and up_sampler.
@@ -44,6 +51,7 @@ public struct BottleneckAdapter: Module {
     /// [..., D] → [..., D]
     public func callAsFunction(_ x: Tensor) throws -> Tensor {
         let narrow = try down(x)
-        return try x + up(activation == .relu ? narrow.relu() : narrow.silu())
+        let change = try up(activation == .relu ? narrow.relu() : narrow.silu())
+        return try scale == 1 ? x + change : x.adding(change, scale: scale)
     }
 }

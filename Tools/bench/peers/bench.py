@@ -20,7 +20,7 @@ OURS = [str(HERE.parent / "swift/.build/release/vqa-bench")]
 VQA = ".build/release/vqa"
 MODELS = ".deps/packages"
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "11"))
-PARTS = ["training", "search", "images", "tokens", "ask", "start", "generate", "score", "captions", "overhead"]
+PARTS = ["training", "search", "images", "tokens", "ask", "start", "generate", "bandwidth", "score", "captions", "overhead"]
 
 
 class Contender:
@@ -251,6 +251,14 @@ def generate(table):
             contest(
                 table, "generate", f"SmolLM2 {part} {tokens}, {peer}", bar, ["generate", part, "auto"],
                 ["generate.py", peer, part, path], 1000 / tokens, "ms")
+
+
+def bandwidth(table):
+    """A token of a quarter of LLaVA-7B against two threads that do nothing but read as many bytes."""
+    for bits in ["4", "8"]:
+        contest(
+            table, "bandwidth", f"LLaVA-7B / 4, a token, {bits} bits", 0.8, ["bandwidth", bits],
+            ["bandwidth.py", bits], 1000, "ms", rounds=3 * ROUNDS)
 
 
 def score(table, questions=214_354):

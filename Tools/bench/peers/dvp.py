@@ -54,6 +54,10 @@ def prompt_of(w, query, visual, heads, arm=""):
         linear(w, key + "q", query), linear(w, key + "k", seen), linear(w, key + "v", seen), heads))
 
 
+def shifted(w, key, x):
+    return x * w[key + ".weight"] + w[key + ".bias"]
+
+
 def classified(w, feature):
     hidden = norm(w, "vqa_classifier.1", linear(w, "vqa_classifier.0", feature), 1e-5)
     return linear(w, "vqa_classifier.3", F.gelu(hidden))
@@ -91,16 +95,16 @@ def turned(x, cosine, sine):
     return x * cosine + torch.cat([-second, first], -1) * sine
 
 
-def decoder_adapter(w, index, x):
+def decoder_adapter(w, index, x, scale):
     key = f"adapter_modules.{index}."
     if key + "down_sampler.weight" not in w:
         return x
-    return x + linear(w, key + "up_sampler", F.silu(linear(w, key + "down_sampler", x)))
+    return x + scale * linear(w, key + "up_sampler", F.silu(linear(w, key + "down_sampler", x)))
 
 
 def decoder_layer(w, index, x, mask, turn, plan, only=False):
     """One decoder layer with adapters; with `only`, just the last position of its output."""
-    key = f"llama_model.model.layers.{index}."
+    key = f"llama_model.layers.{index}."
     kept = x[:, -1:] if only else x
     seen = scaled(w, key + "input_layernorm", x, plan["epsilon"])
     own = seen[:, -1:] if only else seen
@@ -114,11 +118,11 @@ def decoder_layer(w, index, x, mask, turn, plan, only=False):
         turned(query, cosine[:, :, rows], sine[:, :, rows]), turned(keys, cosine, sine), values,
         attn_mask=mask[:, :, rows], enable_gqa=True)
     out = F.linear(out.transpose(1, 2).flatten(2), w[key + "self_attn.o_proj.weight"])
-    middle = kept + decoder_adapter(w, 2 * index, out)
+    middle = kept + decoder_adapter(w, 2 * index, out, plan["adapter_scale"])
     inner = scaled(w, key + "post_attention_layernorm", middle, plan["epsilon"])
     gate = F.silu(F.linear(inner, w[key + "mlp.gate_proj.weight"]))
     out = F.linear(gate * F.linear(inner, w[key + "mlp.up_proj.weight"]), w[key + "mlp.down_proj.weight"])
-    return middle + decoder_adapter(w, 2 * index + 1, out)
+    return middle + decoder_adapter(w, 2 * index + 1, out, plan["adapter_scale"])
 
 
 def decoder_context(valid, plan):
@@ -137,19 +141,21 @@ def decoder_context(valid, plan):
 
 def decoder_forward(w, ids, valid, visual, plan, full=True):
     """ids and valid [B, L] filled up on the left, visual [B, N, V] → logits [B, C]."""
-    layers = 1 + max(int(k.split(".")[3]) for k in w if k.startswith("llama_model.model.layers."))
-    x = F.embedding(ids, w["llama_model.model.embed_tokens.weight"])
+    layers = 1 + max(int(k.split(".")[2]) for k in w if k.startswith("llama_model.layers."))
+    x = F.embedding(ids, w["llama_model.embed_tokens.weight"])
     mask, turn = decoder_context(valid, plan)
     for index in range(plan["insert_layer"]):
         x = decoder_layer(w, index, x, mask, turn, plan)
     query = x[:, -1:]
-    prompt = scaled(w, "prompt_norm", prompt_of(w, query, visual, plan["heads"]), 1e-6)
+    asked = shifted(w, "query_norm", query)
+    prompt = scaled(w, "prompt_norm", asked + prompt_of(w, asked, visual, plan["heads"]), 1e-6)
     x = torch.cat([prompt * query.detach().square().mean(-1, keepdim=True).sqrt(), x], 1)
     mask, turn = decoder_context(F.pad(valid, (1, 0), value=1), plan)
     for index in range(plan["insert_layer"], layers):
         bias = F.pad(w[f"prompt_bias.{index}"].view(1, -1, 1, 1), (0, mask.shape[-1] - 1))
         x = decoder_layer(w, index, x, mask + bias, turn, plan, only=index == layers - 1 and not full)
-    return classified(w, scaled(w, "llama_model.model.norm", x[:, -1], plan["epsilon"]))
+    feature = scaled(w, "llama_model.norm", x[:, -1], plan["epsilon"])
+    return classified(w, shifted(w, "feature_norm", feature))
 
 
 # EfficientNet-Lite0: the first stride of each stage and its number of blocks.

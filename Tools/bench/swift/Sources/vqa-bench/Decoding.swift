@@ -1,3 +1,4 @@
+import Support
 import Torch
 
 /// Prints how fast weights are read: products with one row of input (`products`), or steps and a prompt of a decoder
@@ -8,15 +9,27 @@ func measureDecoding(_ part: String) throws {
     case "small":
         try measureDecoder(
             DecoderSize(layers: 30, width: 576, heads: 9, keyHeads: 3, inner: 1_536, words: 49_152))
-    case "large":
-        try measureDecoder(
-            DecoderSize(
-                layers: 8, width: 4_096, heads: 32, keyHeads: 32, headSize: 128, inner: 11_008, words: 32_064)
-        )
+    case "large": try measureDecoder(.quarterOfLLaVA)
     default:
         for (out, columns) in [(4_096, 4_096), (576, 576), (1_536, 576), (576, 1_536)] {
             for kind in Weights.allCases { try measureProduct(out, columns, kind) }
         }
+    }
+}
+
+/// Shows the bytes of a quarter of LLaVA-7B's weights, made up, then a round is a token that reads them all.
+func measureBandwidth(bits: Int) throws {
+    try Engine.setThreads(2)
+    let size = DecoderSize.quarterOfLLaVA
+    let weights = bits == 8 ? Weights.eightBits : .fourBits
+    let head = try weights.layer(size.width, size.words)
+    let layers = try size.decoderLayers(weights)
+    let decoder = try size.decoder(layers, head: head)
+    let caches = try size.caches(rows: 1)
+    var at = 0
+    try serve(.integer(layers.byteCount + head.byteCount)) {
+        try size.step(decoder, caches, rows: 1, at: at % 512)
+        at += 1
     }
 }
 
@@ -43,6 +56,54 @@ private struct DecoderSize {
     var layers: Int, width: Int, heads: Int, keyHeads: Int
     var headSize = 64
     var inner: Int, words: Int
+
+    static let quarterOfLLaVA = DecoderSize(
+        layers: 8, width: 4_096, heads: 32, keyHeads: 32, headSize: 128, inner: 11_008, words: 32_064)
+
+    /// Each layer's weights lie in memory of their own.
+    func decoderLayers(_ weights: Weights) throws -> [FusedDecoder.Layer] {
+        let (queries, keys) = (heads * headSize, keyHeads * headSize)
+        let one = try Tensor.ones([width])
+        let pattern = try FusedDecoder.Layer(
+            inputNorm: one, query: weights.layer(width, queries), key: weights.layer(width, keys),
+            value: weights.layer(width, keys), output: weights.layer(queries, width), outputNorm: one,
+            gate: weights.layer(width, inner), up: weights.layer(width, inner),
+            down: weights.layer(inner, width))
+        return try (0..<layers).map { _ in
+            var layer = pattern
+            for path in linears { layer[keyPath: path] = try pattern[keyPath: path].copy() }
+            return layer
+        }
+    }
+
+    func decoder(_ layers: [FusedDecoder.Layer], head: Linear) throws -> FusedDecoder {
+        var embedding = try Embedding(words, width)
+        if let table = head.quantised { try embedding.quantise(table) }
+        let rates = try (Tensor.arange(0, Double(headSize / 2)).to(.float32) * (-18.4 / Double(headSize))).exp()
+        let angles = try Tensor.arange(0, 4_096).to(.float32).unsqueezed(1) * rates
+        return try FusedDecoder(
+            layers: layers, embedding: embedding, finalNorm: .ones([width]), head: head,
+            shape: .init(heads: heads, keyValueHeads: keyHeads, headSize: headSize, epsilon: 1e-5),
+            cosines: angles.cos(), sines: angles.sin())
+    }
+
+    /// Keys and values of each layer, for 1,000 tokens.
+    func caches(rows: Int) throws -> [Tensor] {
+        try (0..<2 * layers).map { _ in try Tensor.zeros([rows, keyHeads, 1_000, headSize]) }
+    }
+
+    func step(_ decoder: FusedDecoder, _ caches: [Tensor], rows: Int, at position: Int) throws {
+        _ = try decoder.step(
+            tokens: Array(repeating: position % words, count: rows),
+            rows: Array(repeating: .init(position: position, length: position), count: rows),
+            keys: Array(caches.prefix(layers)), values: Array(caches.suffix(layers)))
+    }
+}
+
+extension [FusedDecoder.Layer] {
+    fileprivate var byteCount: Int {
+        reduce(0) { sum, layer in linears.reduce(sum) { $0 + layer[keyPath: $1].byteCount } }
+    }
 }
 
 extension Linear {
@@ -97,20 +158,8 @@ private func measureProduct(_ out: Int, _ columns: Int, _ kind: Weights) throws 
 }
 
 private func measureDecoder(_ size: DecoderSize) throws {
-    let (queries, keys) = (size.heads * size.headSize, size.keyHeads * size.headSize)
-    let one = try Tensor.ones([size.width])
-    let weights = Weights.fourBits
-    let pattern = try FusedDecoder.Layer(
-        inputNorm: one, query: weights.layer(size.width, queries), key: weights.layer(size.width, keys),
-        value: weights.layer(size.width, keys), output: weights.layer(queries, size.width), outputNorm: one,
-        gate: weights.layer(size.width, size.inner), up: weights.layer(size.width, size.inner),
-        down: weights.layer(size.inner, size.width))
-    let layers = try (0..<size.layers).map { _ in
-        var layer = pattern
-        for path in linears { layer[keyPath: path] = try pattern[keyPath: path].copy() }
-        return layer
-    }
-    try measureSteps(size, layers, head: weights.layer(size.width, size.words))
+    let layers = try size.decoderLayers(.fourBits)
+    try measureSteps(size, layers, head: Weights.fourBits.layer(size.width, size.words))
     try measurePrompt(size, layers)
 }
 
@@ -119,28 +168,13 @@ private nonisolated(unsafe) let linears: [WritableKeyPath<FusedDecoder.Layer, Li
 ]
 
 private func measureSteps(_ size: DecoderSize, _ layers: [FusedDecoder.Layer], head: Linear) throws {
-    var embedding = try Embedding(size.words, size.width)
-    if let table = head.quantised { try embedding.quantise(table) }
-    let rates = try
-        (Tensor.arange(0, Double(size.headSize / 2)).to(.float32) * (-18.4 / Double(size.headSize))).exp()
-    let angles = try Tensor.arange(0, 4_096).to(.float32).unsqueezed(1) * rates
-    let decoder = try FusedDecoder(
-        layers: layers, embedding: embedding, finalNorm: .ones([size.width]), head: head,
-        shape: .init(heads: size.heads, keyValueHeads: size.keyHeads, headSize: size.headSize, epsilon: 1e-5),
-        cosines: angles.cos(), sines: angles.sin())
-    let bytes = layers.reduce(head.byteCount) { sum, layer in
-        linears.reduce(sum) { $0 + layer[keyPath: $1].byteCount }
-    }
+    let decoder = try size.decoder(layers, head: head)
+    let bytes = layers.byteCount + head.byteCount
     for (rows, length) in [(1, 0), (1, 500), (4, 0)] {
-        let caches = try (0..<2 * size.layers).map { _ in
-            try Tensor.zeros([rows, size.keyHeads, 1_000, size.headSize])
-        }
+        let caches = try size.caches(rows: rows)
         var at = length
         let time = try seconds(rounds: 9, calls: size.layers > 10 ? 16 : 3) {
-            _ = try decoder.step(
-                tokens: Array(repeating: at % size.words, count: rows),
-                rows: Array(repeating: .init(position: at, length: at), count: rows),
-                keys: Array(caches.prefix(size.layers)), values: Array(caches.suffix(size.layers)))
+            try size.step(decoder, caches, rows: rows, at: at)
             at += 1
         }
         report(

@@ -43,7 +43,7 @@ struct TrainingContest {
         try Engine.setThreads(2)
         self.kind = kind
         let isDecoder = kind == .decoder
-        batchSize = isDecoder ? 16 : 64
+        batchSize = isDecoder ? 32 : 64
         let backbone = try DVPBackbone(isDecoder ? "smollm2" : "minilm")
         reader = try DVPReader(backbone, answers: .classify)
         let tower = try VisionTower("efficientnet-lite0", imageSize: 64)
@@ -114,6 +114,7 @@ struct TrainingContest {
                 .init("rate", .number(Self.rate)), .init("steps", .integer(Self.steps)),
                 .init("insert_layer", .integer(model.settings.insertLayer)),
                 .init("heads", .integer(model.settings.heads ?? 1)),
+                .init("adapter_scale", .number(model.settings.adapterScale ?? 1)),
                 .init("trained", .array(Self.trained.map { .integer($0) })),
                 .init("draws", lists(Self.draws)), .init("scored", .integer(Self.scored)),
             ]

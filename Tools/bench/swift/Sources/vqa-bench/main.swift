@@ -6,6 +6,7 @@
 // vqa-bench images FILE…
 // vqa-bench tokens one|batch TEXTS.json
 // vqa-bench generate prefill|decode FORMAT
+// vqa-bench bandwidth 4|8
 // vqa-bench overhead LIBRARY
 // vqa-bench score FOLDER
 // vqa-bench captions CORPUS.json
@@ -31,6 +32,7 @@ do {
     case ("tokens", "one", let texts?): try measureTokens(texts, inBatch: false)
     case ("tokens", "batch", let texts?): try measureTokens(texts, inBatch: true)
     case ("generate", let part?, let format?): try measureGeneration(part, format)
+    case ("bandwidth", let bits?, _): try measureBandwidth(bits: bits == "8" ? 8 : 4)
     case ("score", let folder?, _): try measureScoring(folder)
     case ("captions", let corpus?, _): try measureCaptions(corpus)
     case ("overhead", let library?, _): try measureOverhead(library: library)
