@@ -217,8 +217,13 @@ SAVE = """
 import os, sys
 from transformers import AutoModelForCausalLM, AutoTokenizer
 folder, name = os.path.split(sys.argv[1])
-for kind in [AutoModelForCausalLM, AutoTokenizer]:
-    kind.from_pretrained(folder, gguf_file=name).save_pretrained(sys.argv[2])
+made = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name)
+# It still counts as quantised, and would not be saved.
+made.hf_quantizer = None
+if hasattr(made.config, "quantization_config"):
+    del made.config.quantization_config
+made.save_pretrained(sys.argv[2])
+AutoTokenizer.from_pretrained(folder, gguf_file=name).save_pretrained(sys.argv[2])
 """
 
 
