@@ -7,8 +7,8 @@ import torch
 from rounds import serve
 
 torch.set_num_threads(2)
-# Weights of a layer of LLaVA-7B and of its head, and the bytes of one in our packed forms (16 bits of scale, of 4 bits as many of minimum, for 32 weights).
+# Weights of a layer of LLaVA-7B and of its head, and the bytes of one in our packed forms (four bytes beside 32 weights).
 WEIGHTS = 8 * (4 * 4096 * 4096 + 3 * 4096 * 11008) + 4096 * 32064
-size = {"4": WEIGHTS * 20 // 32, "8": WEIGHTS * 34 // 32}[sys.argv[1]]
+size = {"4": WEIGHTS * 20 // 32, "8": WEIGHTS * 36 // 32}[sys.argv[1]]
 buffer = torch.ones(size // 4)
 serve(size, buffer.sum)
