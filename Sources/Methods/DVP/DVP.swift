@@ -111,8 +111,8 @@ public struct DVP: Module {
     private var firstAdaptedLayer: Int { Self.firstAdaptedLayer(settings, placements) }
 
     /// Lists the language model, the prompt (token_type_embeddings and cross_attn; in a search one of each a layer, under
-    /// …_options), adapters and vqa_classifier; visual_norm, prompt_queries, prompt_norm and prompt_bias, which the release has not,
-    /// where they are set.
+    /// …_options), adapters and vqa_classifier; visual_norm, query_norm, prompt_queries, prompt_norm,
+    /// prompt_bias and feature_norm, which the release has not, where they are set.
     public mutating func visit(_ visitor: ParameterVisitor) throws {
         try language.visit(visitor)
         try visitor("visual_norm", &visualNorm)

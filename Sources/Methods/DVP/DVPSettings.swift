@@ -135,8 +135,8 @@ public struct DVPSettings: Sendable, Equatable {
     /// The same settings with the release's value for this kind of language model where none was given: the
     /// cross-attention as wide as BERT or T5 with their own heads and 512 with 16 heads for decoders; adapters of an eighth
     /// of the width with ReLU for BERT and T5, and with SiLU for decoders, where the release's 4096 / 64 = 64 units are kept
-    /// for narrower ones; in decoders a norm of the prompt, a bias of its scores, the query added to it, and standardized
-    /// states; a classifier twice as wide as BERT or T5 and of 512 for decoders; no type embedding in decoders.
+    /// for narrower ones; in decoders adapters times 10, a norm of the prompt, a bias of its scores, the query added to it, and
+    /// standardized states; a classifier twice as wide as BERT or T5 and of 512 for decoders; no type embedding in decoders.
     public func resolved(for language: DVPLanguage) -> DVPSettings {
         var result = self
         let isDecoder = language.kind == .decoder
