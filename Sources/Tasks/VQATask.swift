@@ -87,6 +87,10 @@ public protocol VQATask: Sendable {
     /// The answer in what a language model wrote.
     func answer(fromGenerated text: String, for sample: Sample) -> String
 
+    /// An error when these data ask for something that is no text: no program that writes text can answer them, learn from
+    /// them or be scored on them, though they can be read and checked.
+    func requireTextAnswers(_ data: TaskData) throws
+
     /// The measure of these data.
     func metric(for data: TaskData) -> any AnswerMetric
 
@@ -129,6 +133,9 @@ extension VQATask {
 
     /// As they are.
     public func joined(_ predictions: [Prediction], to data: TaskData) throws -> [Prediction] { predictions }
+
+    /// All data ask for a text.
+    public func requireTextAnswers(_ data: TaskData) throws {}
 
     /// ``ExactMatch``.
     public func metric(for data: TaskData) -> any AnswerMetric { ExactMatch() }

@@ -118,7 +118,7 @@ struct ChoiceGoldenTests {
             var sample = Sample(id: QuestionID(1), imageID: "a", question: "q", answers: [truth])
             let task: String = try #require(row[2].string)
             sample.labels["task"] = task
-            let score = VLICLAccuracy().scores(of: [text], for: [sample])[0]
+            let score = try VLICLAccuracy().scores(of: [text], for: [sample])[0]
             #expect(score == row[3].double, "'\(text)' '\(truth)' \(sample.labels["task"] ?? "")")
         }
     }

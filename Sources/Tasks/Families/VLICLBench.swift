@@ -6,7 +6,12 @@ import Support
 /// root. The split `clevr` is the queries of that task, `clevr/support` what demonstrations are drawn from. The support of
 /// `open_mi` is inside its queries: `open_mi/support` has one sample for each image of each class of each query. The
 /// support of `matching_mi` has two samples a record, the matching pair first. The support of the operator tasks has three
-/// answers, for +, − and ×. The tasks whose answer is an image are not here: this program writes text.
+/// answers, for +, − and ×.
+///
+/// The four tasks whose answer is an image are read and have demonstrations, but nothing that writes text can answer them:
+/// ``requireTextAnswers(_:)`` refuses. Their samples have no answer. A query has no image either, because the one that its
+/// record may name is the one to be drawn; the image of a demonstration is what its text asks for. What the benchmark's
+/// judge is asked about is in ``Sample/passages``, and ``VLICLJudge`` reads its replies.
 public struct VLICLBench: VQATask {
     /// Whose rule reads the answers.
     public enum Scoring: String, Sendable {
@@ -35,6 +40,14 @@ public struct VLICLBench: VQATask {
         "open_mi", "operator_induction", "operator_induction_interleaved", "clevr", "textocr", "matching_mi",
     ]
 
+    /// The tasks whose answer is an image.
+    public static let imageTasks = ["open_t2i_mi", "cobsat", "fast_count_t2i", "fast_attr_t2i"]
+
+    private static let allTasks = tasks + imageTasks
+
+    /// The tasks whose queries bring their own support, sorted by class.
+    private static let tasksWithClasses = ["open_mi", "open_t2i_mi", "fast_count_t2i", "fast_attr_t2i"]
+
     /// Name, files and splits.
     public var about: TaskDescription {
         TaskDescription(
@@ -43,35 +56,53 @@ public struct VLICLBench: VQATask {
             summary: "VL-ICL Bench: learning a task from demonstrations"
                 + (scoring == .benchmark ? "" : ", scored as MAPD does"),
             needs: "TASK/query.json, TASK/support.json, images below the root",
-            splits: Self.tasks + Self.tasks.map { "\($0)/support" })
+            splits: Self.allTasks + Self.allTasks.map { "\($0)/support" })
     }
 
-    /// By operator and by the attribute that is counted.
+    /// By operator, by the attribute that is counted and by the theme of `cobsat`.
     public var groupings: [Grouping] { [Grouping("per_question_type", \.questionType)] }
 
     /// The official names.
     public func files(in root: String, split: String) throws -> TaskFiles {
         guard splits.contains(split) else { throw unknownSplit(split) }
         let task = String(split.prefix { $0 != "/" })
-        let isSupport = split != task && task != "open_mi"
+        let isSupport = split != task && !Self.tasksWithClasses.contains(task)
         return TaskFiles(questions: "\(root)/\(task)/\(isSupport ? "support" : "query").json", images: root)
     }
 
-    /// The benchmark's form without demonstrations: the instruction, if any, the question, `Answer:`.
+    /// The benchmark's form without demonstrations: the instruction, if any, the question, and `Answer:` where a text is
+    /// asked for.
     public func prompt(for sample: Sample) -> String {
         let task = sample.labels["task"] ?? ""
-        let lines = [Self.text(instruction, of: task), sample.question, "Answer:"]
+        let asksForText = !Self.imageTasks.contains(task)
+        let lines = [Self.text(instruction, of: task), sample.question, asksForText ? "Answer:" : nil]
         return lines.compactMap { $0 }.joined(separator: "\n")
     }
 
     /// The whole text: the metric cuts it.
     public func answer(fromGenerated text: String, for sample: Sample) -> String { String(text[...].trimmed) }
 
+    /// Refuses the tasks whose answer is an image.
+    public func requireTextAnswers(_ data: TaskData) throws {
+        try Self.requireTextAnswers(data.samples, of: name)
+    }
+
+    /// The same for samples without their data set.
+    static func requireTextAnswers(_ samples: [Sample], of name: String) throws {
+        let tasks = samples.lazy.compactMap { $0.labels["task"] }
+        guard let task = tasks.first(where: imageTasks.contains) else { return }
+        throw VQAError(
+            "cannot answer, learn or score these data", at: "\(name) \(task)",
+            because: "the answers are images, and this program writes text",
+            remedy: "take one of \(Self.tasks.joined(separator: ", "))")
+    }
+
     /// Exact match after the cuts of the chosen rule.
     public func metric(for data: TaskData) -> any AnswerMetric { VLICLAccuracy(scoring: scoring) }
 
     /// The benchmark's result file: the list of queries with `id`, `question`, `answer`, `prediction`.
     public func writeSubmission(_ predictions: [Prediction], for data: TaskData, to path: String) throws {
+        try requireTextAnswers(data)
         let answers = try matchedAnswers(predictions, for: data)
         let records = zip(data.samples, answers).map { sample, answer in
             JSON.object([
@@ -89,15 +120,21 @@ public struct VLICLBench: VQATask {
     /// query's id alone, and fewer shots are the beginning of more; the benchmark itself draws from one generator query
     /// after query, so that its draws depend on the order of the file.
     ///
-    /// - Parameter shots: for `open_mi` the number of images of each of two classes, for `matching_mi` the number of
-    ///   matching and of other pairs; at most as many as there are.
+    /// Where queries bring their own support, the images are those of the query's class and of one other class. `cobsat`
+    /// draws from the records of the same theme that leave the same thing unsaid as the query.
+    ///
+    /// - Parameter shots: for support by class the number of images of each of the two classes, for `matching_mi` the number
+    ///   of matching and of other pairs; at most as many as there are.
     public static func demonstrations(
         for query: Sample, from support: TaskData, shots: Int, seed: Int
     ) -> [Sample] {
         let task = query.labels["task"] ?? ""
         var random = CounterRandom(seed: seed, purpose: "demonstrations of \(task) for \(query.id)")
-        if task == "open_mi" { return classDemonstrations(for: query, from: support, shots: shots, &random) }
-        let groups = Dictionary(grouping: support.samples, by: \.record)
+        if tasksWithClasses.contains(task) {
+            return classDemonstrations(for: query, from: support, shots: shots, &random)
+        }
+        let samples = task == "cobsat" ? support.samples.filter { sharesLatent($0, query) } : support.samples
+        let groups = Dictionary(grouping: samples, by: \.record)
         let order = groups.keys.sorted().shuffled(using: &random).prefix(max(0, shots))
         return order.flatMap { groups[$0] ?? [] }.map { sample in
             guard let answer = operatorAnswer(sample, query: query) else { return sample }
@@ -115,15 +152,22 @@ public struct VLICLBench: VQATask {
         return sample.answers[index]
     }
 
+    /// Whether the same concept of the same theme is to be inferred.
+    private static func sharesLatent(_ sample: Sample, _ query: Sample) -> Bool {
+        sample.questionType == query.questionType
+            && ["latent", "concept"].allSatisfy { sample.labels[$0] == query.labels[$0] }
+    }
+
     /// Images of the query's class and of one other class by turns, in an order that is drawn once.
     private static func classDemonstrations(
         for query: Sample, from support: TaskData, shots: Int, _ random: inout CounterRandom
     ) -> [Sample] {
         let own = support.samples.filter { $0.labels["query"] == query.id.text }
-        let others = Set(own.compactMap(\.answer)).subtracting(query.answers).sorted()
-        guard let right = query.answer, let other = others.randomElement(using: &random) else { return [] }
+        guard let right = query.labels["class"] else { return [] }
+        let others = Set(own.compactMap { $0.labels["class"] }).subtracting([right]).sorted()
+        guard let other = others.randomElement(using: &random) else { return [] }
         let order = Bool.random(using: &random) ? [right, other] : [other, right]
-        let images = order.map { name in own.filter { $0.answer == name } }
+        let images = order.map { name in own.filter { $0.labels["class"] == name } }
         return (0..<max(0, min(shots, images.map(\.count).min() ?? 0))).flatMap { shot in
             images.map { $0[shot] }
         }
@@ -136,11 +180,11 @@ public struct VLICLBench: VQATask {
         let parts = files.questions.split(separator: "/")
         let folder = parts.dropLast().last.map(String.init) ?? ""
         let task = split.map { String($0.prefix { $0 != "/" }) } ?? folder
-        guard Self.tasks.contains(task) else {
+        guard Self.allTasks.contains(task) else {
             throw VQAError(
                 "cannot read the task", at: files.questions,
-                because: "'\(task)' is none of \(Self.tasks.joined(separator: ", "))",
-                remedy: "tasks whose answer is an image cannot be used")
+                because: "'\(task)' is none of \(Self.allTasks.joined(separator: ", "))",
+                remedy: "name the split, or keep the file in the folder of its task")
         }
         let isSupport = split?.hasSuffix("/support") ?? (parts.last == "support.json")
         var collector = SampleCollector(self, split: split, file: files.questions)
@@ -156,93 +200,5 @@ public struct VLICLBench: VQATask {
             try cursor.end()
         }
         return collector.data
-    }
-}
-
-/// Turns one record of a task into samples.
-private struct VLICLRecord {
-    let record: JSONRecord
-    let task: String
-    let images: String?
-
-    /// The query of the record.
-    func query() throws -> Sample {
-        var sample = try sample(
-            record.value("image"), id: try record.id("id"), question: try record.text("question"))
-        guard let answer = record.value("answer").flatMap(JSONRecord.word) else {
-            throw record.failure("the answer is neither a string nor an integer")
-        }
-        (sample.answers, sample.answer) = ([answer], answer)
-        if task.hasPrefix("operator_induction") {
-            let operation = try record.text("operator")
-            guard ["+", "-", "x"].contains(operation) else {
-                throw record.failure("the operator '\(operation.prefix(10))' is none of +, -, x")
-            }
-            sample.questionType = operation
-        }
-        if task == "clevr" { sample.questionType = String(sample.question.prefix { $0 != ":" }) }
-        return sample
-    }
-
-    /// The demonstrations of the record.
-    func support() throws -> [Sample] {
-        switch task {
-        case "open_mi": return try classes()
-        case "matching_mi": return try pairs()
-        case let name where name.hasPrefix("operator_induction"):
-            var sample = try sample(
-                record.value("image"), id: try record.id("id"), question: try record.text("question"))
-            let answers = record.value("answer")?.array?.compactMap(JSONRecord.word) ?? []
-            guard answers.count == 3 else { throw record.failure("the answer is no list of three numbers") }
-            (sample.answers, sample.answer) = (answers, answers[0])
-            return [sample]
-        default: return [try query()]
-        }
-    }
-
-    /// The images of each class of a query.
-    private func classes() throws -> [Sample] {
-        let query = try record.id("id")
-        guard let classes = record.value("support")?.members else {
-            throw record.failure("the record has no support")
-        }
-        return try classes.flatMap { member -> [Sample] in
-            let (name, content) = (member.key, member.value)
-            guard let images = content["images"]?.array else {
-                throw record.failure("the class '\(name.prefix(40))' has no list of images")
-            }
-            return try images.enumerated().map { number, image in
-                var sample = try sample(
-                    image, id: QuestionID("\(query)/\(name)/\(number)"), question: "This is a")
-                (sample.answers, sample.answer) = ([name], name)
-                sample.labels["query"] = query.text
-                return sample
-            }
-        }
-    }
-
-    /// The matching and the other pair of a record.
-    private func pairs() throws -> [Sample] {
-        let id = try record.id("id")
-        return try ["same", "diff"].map { kind in
-            guard let pair = record.value(kind), let question = pair["question"]?.string,
-                let answer = pair["answer"].flatMap(JSONRecord.word)
-            else { throw record.failure("the record has no '\(kind)' with question and answer") }
-            var sample = try sample(pair["image"], id: QuestionID("\(id)/\(kind)"), question: question)
-            (sample.answers, sample.answer) = ([answer], answer)
-            return sample
-        }
-    }
-
-    private func sample(_ image: JSON?, id: QuestionID, question: String) throws -> Sample {
-        let names = (image?.array ?? image.map { [$0] } ?? []).map(\.string)
-        guard !names.isEmpty, names.allSatisfy({ $0 != nil }) else {
-            throw record.failure("the image is no list of names")
-        }
-        let paths = names.compactMap { $0 }
-        var sample = Sample(id: id, imageID: paths.joined(separator: "|"), question: question)
-        if let images { sample.images = try paths.map { try path($0, inside: images) } }
-        sample.labels["task"] = task
-        return sample
     }
 }

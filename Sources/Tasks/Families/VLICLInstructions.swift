@@ -1,5 +1,6 @@
 extension VLICLBench {
-    /// The instruction of a task, nil for none (ys-zong/VL-ICL, `utils/ICL_utils.py`, spelling and all).
+    /// The instruction of a task, nil for none (ys-zong/VL-ICL, `utils/ICL_utils.py`, spelling and all). The benchmark has
+    /// none for `fast_count_t2i` and `fast_attr_t2i`.
     static func text(_ instruction: Instruction, of task: String) -> String? {
         switch instruction {
         case .none: nil
@@ -16,6 +17,9 @@ extension VLICLBench {
         "clevr": "Find objects of the given type, induce what operation to use and calculate the result.",
         "textocr": "Answer with the text inside the red box.",
         "matching_mi": "Determine the output for the new pair of images.",
+        "open_t2i_mi": "Generate the image of the given class.",
+        "cobsat":
+            "Generate the next image based on the latent object or attribute from the few-shot examples.",
     ]
 
     private static let detailed = [
@@ -41,5 +45,10 @@ extension VLICLBench {
         "matching_mi":
             "According to the few-shot examples, induce what operation to do and determine the output for the two "
             + "new images. Answer with \"yes\" or \"no\".",
+        "open_t2i_mi":
+            "Based on the few-shot examples, induce the concept and generate the image of the given class.",
+        "cobsat":
+            "Based on the sequence, infer the latent object or attribute. Generate the image of the inferred object or "
+            + "attribute combined with the given text.",
     ]
 }

@@ -141,6 +141,7 @@ public func compare(
     _ first: [Prediction], with second: [Prediction], on data: TaskData, task: any VQATask,
     options: ScoreOptions = ScoreOptions()
 ) throws -> PairedComparison {
+    try task.requireTextAnswers(data)
     let metric = task.metric(for: data)
     let sides = try [first, second].map { predictions in
         try judge(

@@ -156,6 +156,7 @@ public func score(
     guard !data.samples.isEmpty else {
         throw VQAError("cannot score", at: data.task, because: "the data have no questions")
     }
+    try task.requireTextAnswers(data)
     if let unanswered = data.samples.first(where: { $0.answers.isEmpty }) {
         throw VQAError(
             "cannot score", at: "question \(unanswered.id)", because: "it has no answer to compare with",

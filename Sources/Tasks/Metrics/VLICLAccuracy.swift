@@ -11,9 +11,10 @@ public struct VLICLAccuracy: AnswerMetric {
     /// In reports.
     public var name: String { scoring == .benchmark ? "vl-icl-accuracy" : "vl-icl-accuracy-mapd" }
 
-    /// 1 for the right answer.
-    public func scores(of answers: [String], for samples: [Sample]) -> [Double] {
-        zip(answers, samples).map { answer, sample in
+    /// 1 for the right answer. Samples whose answer is an image are an error.
+    public func scores(of answers: [String], for samples: [Sample]) throws -> [Double] {
+        try VLICLBench.requireTextAnswers(samples, of: name)
+        return zip(answers, samples).map { answer, sample in
             let task = sample.labels["task"] ?? ""
             let truth = (sample.answer ?? "").lowercased()
             if task == "matching_mi" {
