@@ -100,6 +100,7 @@ public struct Evaluation {
         let family = try TaskRegistry.named(request.task)
         let all = try family.load(request.dataRoot ?? ModelLibrary.easyVQAData(), split: request.split)
         let data = all.limited(to: request.limit)
+        try family.requireTextAnswers(data)
         let answerer = try answerer()
         let hash = SHA256.hexadecimal(of: [answerer.contentHash, all.contentHash])
         let folder = request.output ?? "runs/evaluations/\(family.name)-\(request.split)-\(hash.prefix(12))"

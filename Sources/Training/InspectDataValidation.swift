@@ -47,9 +47,11 @@ public func validateData(_ request: DataValidationRequest) throws -> [DataReport
     if let split = request.split {
         return [validate(task, files: try task.files(in: root, split: split), split: split, decode: decode)]
     }
-    // Splits that are cut from one file are one to look at.
+    // Splits that are cut from one file are one to look at, but what demonstrations are drawn from has images of its own.
     var seen: Set<String> = []
-    let found = Inspector.splits(of: task, below: root).filter { seen.insert($0.files.questions).inserted }
+    let found = Inspector.splits(of: task, below: root).filter {
+        seen.insert($0.files.questions + ($0.split.hasSuffix("/support") ? "/support" : "")).inserted
+    }
     guard !found.isEmpty else {
         throw VQAError(
             "cannot validate the data", at: root, because: "no split of \(task.name) is there",

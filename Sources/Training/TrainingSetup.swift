@@ -119,6 +119,7 @@ extension TrainingRun {
             throw VQAError(
                 "cannot train", at: "\(task.name), split \(data.split)", because: "it has no questions")
         }
+        try task.requireTextAnswers(data)
         return data
     }
 }

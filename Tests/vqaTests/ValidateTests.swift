@@ -44,6 +44,24 @@ import Testing
         #expect(outcome.output.contains("200 questions"))
     }
 
+    @Test("demonstrations in the file of the queries have images of their own to look at; drawn answers are refused")
+    func demonstrations() throws {
+        let folder = try TemporaryFolder()
+        _ = try folder.write(
+            "open_t2i_mi/query.json",
+            """
+            [{"id": "q", "question": "Generate a dax", "answer": "lion", "task_label": "dax", "classes": ["dax"],
+            "support": {"dax": {"images": ["open_t2i_mi/support/dax0.jpg"]}}}]
+            """)
+        let outcome = try Program.run(["validate", "data", "--task", "vl-icl", "--data", folder.path])
+        #expect(outcome.code == 2 && outcome.output.contains("support/dax0.jpg"), "\(outcome.output)")
+        let refused = try Program.fails([
+            "train", folder.write("a.yaml", "task: vl-icl\nmethod: dvp\n"), "data_root=\(folder.path)",
+            "train_split=open_t2i_mi", "test_split=open_t2i_mi",
+        ])
+        #expect(refused.contains("the answers are images"), "\(refused)")
+    }
+
     @Test("truncated JSON is a fault of the data") func truncated() throws {
         let folder = try TemporaryFolder()
         let path = try folder.write("questions.json", "{\"questions\": [{\"question_id\": 1,")
