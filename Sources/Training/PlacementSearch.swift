@@ -89,7 +89,7 @@ public struct PlacementSearch {
             batchSize: configuration.batchSize, seed: configuration.seed)
     }
 
-    /// Of a search: a constant learning rate without warm-up, unless the configuration is the search's own.
+    /// The configuration's own, but for the number of passes, unless that is the search's too.
     private func settings(_ learner: DVPSearchLearner) -> TrainerSettings {
         var settings = TrainerSettings(configuration)
         guard !configuration.search.isStage else { return settings }
@@ -97,7 +97,6 @@ public struct PlacementSearch {
         let wanted = max(1, Int((configuration.search.epochs * steps).rounded(.up)))
         settings.maxSteps = min(wanted, settings.maxSteps ?? wanted)
         settings.epochs = Int(configuration.search.epochs.rounded(.up))
-        (settings.schedule, settings.warmup) = (.constant, .steps(0))
         return settings
     }
 
@@ -107,6 +106,7 @@ public struct PlacementSearch {
         _ shouldStop: @escaping () -> Bool
     ) throws {
         let trainer = try Trainer(learner, settings(learner), folder: folder)
+        learner.plan(steps: trainer.totalSteps)
         var table = LiveTable()
         let say = say
         learner.onRound = { step, bandit in

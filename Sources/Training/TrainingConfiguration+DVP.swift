@@ -127,7 +127,7 @@ extension TrainingConfiguration {
         var settings = base
         let isStage = reader.bool(
             "search_stage", default: false,
-            help: "the configuration is of a search: epochs, learning rate and schedule are the search's own")
+            help: "the configuration is of a search: its max_epoch is the search's own")
         let epochs = reader.number(
             "search_epochs", default: 1, in: 1e-6...10000,
             help: "passes of a search over the training data, when search_stage is false")
@@ -150,12 +150,15 @@ extension TrainingConfiguration {
         settings.movesIdleArms = reader.bool(
             "search_moves_idle", default: base.movesIdleArms,
             help: "momentum and decay move the prompts of layers at rest, as released")
+        settings.begin = reader.number(
+            "search_begin", default: base.begin, in: 0...1,
+            help: "share of the steps after which layers are compared; before, they are only trained")
         return SearchPlan(isStage: isStage, epochs: epochs, settings: settings)
     }
 
     /// What a placement search does.
     public struct SearchPlan: Sendable {
-        /// Whether epochs, learning rate and schedule of the configuration are the search's own.
+        /// Whether the epochs of the configuration are the search's own.
         public let isStage: Bool
         /// Passes over the training data; used when ``isStage`` is false.
         public let epochs: Double

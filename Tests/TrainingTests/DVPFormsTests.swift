@@ -182,6 +182,23 @@ import Training
         }
     }
 
+    @Test("layers are compared from search_begin on; as released, from the first step") func begin() throws {
+        let world = try TinyWorld()
+        defer { world.remove() }
+        func compared(_ name: String, _ settings: [String]) throws -> [Bool] {
+            let found = try Self.search(world, name, settings + ["search_epochs=2", "holdout_images=4"])
+            return try readJSONLines("\(found.folder)/metrics.jsonl").filter { $0["layer"] != nil }
+                .map { $0["policy"] != nil }
+        }
+        let all = try compared("released", ["preset=released"])
+        #expect(all.count >= 4 && all.allSatisfy { $0 })
+        for (name, share) in [("half", 0.5), ("quarter", 0.25)] {
+            let later = try compared(name, share == 0.5 ? [] : ["search_begin=\(share)"])
+            let first = Int((share * Double(later.count)).rounded(.down))
+            #expect(later == later.indices.map { $0 >= first }, "\(name)")
+        }
+    }
+
     @Test(
         "a search chooses, reports, and is resumed to the same numbers",
         arguments: [

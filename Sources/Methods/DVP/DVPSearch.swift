@@ -24,11 +24,15 @@ public struct DVPSearchSettings: Sendable, Equatable {
     public var scoresWithDropout = false
     /// As in the release, a prompt that was trained once is moved on by momentum and decay in the steps of the others.
     public var movesIdleArms = false
+    /// The share of all steps after which the bandit begins. Before, all layers are only trained: a layer that learns fast is
+    /// not always one that ends well, and a policy that has decided does not look back.
+    public var begin = 0.5
 
     /// The authors' code.
     public static let released = {
         var settings = DVPSearchSettings()
         (settings.rule, settings.scoresWithDropout, settings.movesIdleArms) = (.diagonal, true, true)
+        settings.begin = 0
         return settings
     }()
 
@@ -69,7 +73,8 @@ extension PlacementLearner {
 }
 
 /// Training of all placements at once, and the bandit that compares them (KAB-APP): each step trains one layer's prompt,
-/// drawn evenly, then scores some layers, drawn by the bandit, on the same held-out questions.
+/// drawn evenly, then, from ``DVPSearchSettings/begin`` on, scores some layers, drawn by the bandit, on the same held-out
+/// questions.
 ///
 /// Specification of DVP, 3. Each layer has its own prompt; language model, adapters and head are shared.
 public final class DVPSearchLearner: Learner {
@@ -91,6 +96,8 @@ public final class DVPSearchLearner: Learner {
     public var onRound: ((Int, PlacementBandit) -> Void)?
     /// Prompts that were trained at least once.
     private var touched: Set<Int> = []
+    /// The step that the bandit begins with.
+    private var firstRound = 0
 
     /// - Parameters:
     ///   - learner: of the training data, for all layers, with a model made for a search.
@@ -129,6 +136,10 @@ public final class DVPSearchLearner: Learner {
 
     // MARK: A step
 
+    /// Sets the number of steps that the search will have, for ``DVPSearchSettings/begin``. Until then the bandit begins at
+    /// once.
+    public func plan(steps: Int) { firstRound = Int((settings.begin * Double(steps)).rounded(.down)) }
+
     /// Draws start again from the step's number, so that a resumed search goes on the same way.
     public func beginStep(_ step: Int, epoch: Int) { (self.step, part) = (step, 0) }
 
@@ -152,8 +163,9 @@ public final class DVPSearchLearner: Learner {
         }
     }
 
-    /// Scores the draws of the bandit and lets it learn.
+    /// Scores the draws of the bandit and lets it learn, once it has begun.
     public func endStep() throws -> [JSON.Member] {
+        guard step >= firstRound else { return [.init("layer", .integer(layer))] }
         var random = CounterRandom(seed: seed, sample: step, purpose: "search draws")
         let draws = bandit.draw(settings.draws, using: &random)
         let scores = try scores(of: draws.map { bandit.layers[$0] }, on: nextBatch())
