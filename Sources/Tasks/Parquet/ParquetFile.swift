@@ -108,6 +108,10 @@ package final class ParquetFile {
             throw failure("the column '\(leaf.name)' is encrypted", "write it again without encryption")
         }
         guard let details = try column.structure(3) else { throw ThriftReader.damaged }
+        let codec = try ParquetCodec(try details.count(4), column: leaf.name)
+        let count = try details.count(5)
+        // A column without entries may have no place.
+        guard count > 0 else { return ParquetChunk(codec: codec, count: 0, range: 0..<0) }
         let data = try details.count(9)
         // 0 stands for none: a page cannot be at the file's mark.
         let dictionary = try details.integer(11) ?? 0
@@ -116,8 +120,6 @@ package final class ParquetFile {
         guard start >= 4, start <= end, size <= end - start else {
             throw failure("the column '\(leaf.name)' reaches beyond the file", "fetch the file again")
         }
-        return ParquetChunk(
-            codec: try ParquetCodec(try details.count(4), column: leaf.name), count: try details.count(5),
-            range: start..<(start + size))
+        return ParquetChunk(codec: codec, count: count, range: start..<(start + size))
     }
 }
