@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes this folder ready to build and test. `make setup` calls it; it may be repeated and interrupted at any time.
 #
-# Installs Debian packages when the headers of the image or crypto libraries are missing. Everything else goes into
+# Installs Debian packages when the headers of the image, crypto or compression libraries are missing. Everything else goes into
 # .deps of this folder, never into the system's Python:
 #   .deps/python    the torch wheel: libtorch and its headers
 #   .deps/packages  small models and data, each file checked against packages.sha256
@@ -79,22 +79,23 @@ check_swift() {
 missing_headers() {
     local header include=()
     if [ "$(uname)" = Darwin ]; then include=(-I"${HOMEBREW_PREFIX:-/opt/homebrew}/include"); fi
-    for header in jpeglib.h png.h webp/decode.h openssl/evp.h; do
+    for header in jpeglib.h png.h webp/decode.h openssl/evp.h snappy-c.h zstd.h; do
         printf '#include <stdio.h>\n#include <%s>\n' "$header" |
             "${CXX:-clang++}" ${include[@]+"${include[@]}"} -E -x c - >/dev/null 2>&1 || printf '%s ' "$header"
     done
 }
 
 install_libraries() {
-    local missing packages="libjpeg62-turbo-dev libpng-dev libwebp-dev libssl-dev" as_root=()
+    local missing as_root=()
+    local packages="libjpeg62-turbo-dev libpng-dev libwebp-dev libssl-dev libsnappy-dev libzstd-dev"
     missing=$(missing_headers)
     if [ -z "$missing" ]; then
-        say libraries "JPEG, PNG, WebP and OpenSSL have their headers"
+        say libraries "JPEG, PNG, WebP, OpenSSL, Snappy and Zstandard have their headers"
         return
     fi
-    if [ "$(uname)" = Darwin ]; then fail "missing headers: ${missing}(run: brew install jpeg-turbo libpng webp openssl@3)"; fi
+    if [ "$(uname)" = Darwin ]; then fail "missing headers: ${missing}(run: brew install jpeg-turbo libpng webp openssl@3 snappy zstd)"; fi
     command -v apt-get >/dev/null ||
-        fail "missing headers: ${missing}(install the development packages of libjpeg, libpng, libwebp and OpenSSL)"
+        fail "missing headers: ${missing}(install the development packages of libjpeg, libpng, libwebp, OpenSSL, Snappy and Zstandard)"
     say libraries "missing ${missing}(installing $packages)"
     if [ "$(id -u)" -ne 0 ]; then
         command -v sudo >/dev/null || fail "libraries: only root can install them (run as root: apt-get install $packages)"

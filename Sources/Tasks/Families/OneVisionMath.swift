@@ -3,9 +3,11 @@ import Support
 /// The mathematical subsets of LLaVA-OneVision that MAPD learns from: geometry (`basic_qa_geo170k`,
 /// `reasoning_qa_geo170k`), generated figures (`mavis_math_metagen`), tables (`tabmwp_cauldron`).
 ///
-/// Layout below the root: `Image_data/SET/SET_dataset.json`, and `SET_dataset_val.json` for the split `SET/val`: a list of
-/// `id`, `image`, `conversations`, whose image names are relative to `Image_data`. LLaVA-OneVision itself is published as
-/// Parquet; a list of the same records in JSON is what is read here. The sample's answer is the whole reply; the metric
+/// Two layouts below the root. MAPD's guide: `Image_data/SET/SET_dataset.json`, and `SET_dataset_val.json` for the split
+/// `SET/val`: a list of `id`, `image`, `conversations`, whose image names are relative to `Image_data`. The published one:
+/// `SUBSET/train-00000-of-0000N.parquet` for the splits `geo170k(qa)`, `mavis_math_metagen`, `tabmwp(cauldron)`, with the images
+/// inside; they are unpacked once to `SUBSET-images`. `mavis_math_metagen` is the name in both: the guide's file is taken when it
+/// is there. MAPD cuts `geo170k(qa)` in two, by a wording that it has not published. The sample's answer is the whole reply; the metric
 /// compares the result that it ends in.
 public struct OneVisionMath: VQATask {
     /// The family itself has no settings.
@@ -14,21 +16,27 @@ public struct OneVisionMath: VQATask {
     private static let sets = [
         "basic_qa_geo170k", "reasoning_qa_geo170k", "mavis_math_metagen", "tabmwp_cauldron",
     ]
+    private static let published = ["geo170k(qa)", "mavis_math_metagen", "tabmwp(cauldron)"]
 
     /// Name, files and splits.
     public let about = TaskDescription(
         name: "onevision-math", aliases: ["onevision_math"],
-        summary: "LLaVA-OneVision's geometry, figures and tables with numbers, as MAPD uses them",
-        needs: "Image_data/SET/SET_dataset.json, SET_dataset_val.json",
-        splits: sets + sets.map { "\($0)/val" })
+        summary:
+            "LLaVA-OneVision's geometry, figures and tables with numbers, as MAPD uses them and as published",
+        needs: "Image_data/SET/SET_dataset.json, SET_dataset_val.json; or SUBSET/train-*-of-*.parquet",
+        splits: sets + sets.map { "\($0)/val" } + published.filter { !sets.contains($0) })
 
-    /// The names of MAPD's guide.
+    /// The names of MAPD's guide, or of the published subset.
     public func files(in root: String, split: String) throws -> TaskFiles {
         guard splits.contains(split) else { throw unknownSplit(split) }
         let set = split.prefix { $0 != "/" }
         let ending = split.hasSuffix("/val") ? "_val" : ""
-        return TaskFiles(
+        let guide = TaskFiles(
             questions: "\(root)/Image_data/\(set)/\(set)_dataset\(ending).json", images: "\(root)/Image_data")
+        let subset = TaskFiles(questions: "\(root)/\(split)", images: "\(root)/\(split)-images")
+        guard Self.published.contains(split) else { return guide }
+        guard Self.sets.contains(split) else { return subset }
+        return isFolder(subset.questions) && !fileExists(guide.questions) ? subset : guide
     }
 
     /// The first question of the record, which has its own instruction.
@@ -42,6 +50,11 @@ public struct OneVisionMath: VQATask {
 
     /// Reads the records; the first exchange is question and answer, all of them are `turns`.
     public func read(_ files: TaskFiles, split: String?, log: inout ProblemLog) throws -> TaskData {
+        if OneVisionShards.canRead(files.questions) {
+            var data = TaskData(task: name, split: split ?? "", samples: [])
+            try OneVisionShards(path: files.questions).read(images: files.images, into: &data, log: &log)
+            return data
+        }
         var collector = SampleCollector(
             self, split: split, file: files.questions, word: try recordWord(of: files.questions))
         try readRecords(of: files.questions, log: &log) { cursor in
@@ -52,8 +65,7 @@ public struct OneVisionMath: VQATask {
             let id = try record.id("id")
             var sample = Sample(
                 id: id, imageID: image ?? "question \(id)",
-                question: String(turns[0].text.replacing("<image>", with: "")[...].trimmed),
-                answers: [turns[1].text])
+                question: turns[0].text.withoutImageMark, answers: [turns[1].text])
             if let image, let images = files.images { sample.images = [try path(image, inside: images)] }
             sample.turns = turns
             return sample

@@ -3,9 +3,9 @@ import Support
 /// The Arrow tables of ViLT's recipe that DVP trains from (dvp.md 5.1): one row an image, with its encoded bytes and lists of
 /// questions and answers. Splits are the names of the tables below the root.
 ///
-/// The images are written once to a folder, as `<SHA-256 of the bytes>.<jpg, png, webp or bin>`, so that they are read like any
-/// others. The tables keep, in place of ten annotators, the answers of the vocabulary with scores 0.3, 0.6, 0.9 and 1. A sample has
-/// each answer once, twice, three and four times then, and the first best one as the answer to train on.
+/// The images are written once to a folder, as `<SHA-256 of the bytes>.<jpg, png, webp or bin>`. The tables keep, in place of ten
+/// annotators, the answers of the vocabulary with scores 0.3, 0.6, 0.9 and 1. A sample has each answer once, twice, three and four
+/// times then, and the first best one as the answer to train on.
 public struct ViLTTables: VQATask {
     /// The family itself has no settings.
     public init() {}
@@ -40,7 +40,7 @@ public struct ViLTTables: VQATask {
         var data = TaskData(task: name, split: split ?? "", samples: [])
         data.recordWord = "row"
         let table = try ArrowTable(files.questions)
-        if let folder = files.images { try makeFolder(folder) }
+        let images = try files.images.map(UnpackedImages.init(folder:))
         var seen: Set<QuestionID> = []
         var row = 0
         for batch in 0..<table.batchCount {
@@ -52,7 +52,7 @@ public struct ViLTTables: VQATask {
             for index in 0..<questions.count {
                 row += 1
                 do {
-                    for sample in try samples(columns, index, row: row, images: files.images) {
+                    for sample in try samples(columns, index, row: row, images: images) {
                         guard seen.insert(sample.id).inserted else {
                             try log.report(
                                 .duplicateID, at: "\(files.questions), row \(row)",
@@ -85,7 +85,7 @@ public struct ViLTTables: VQATask {
 
     /// The samples of one row.
     private func samples(
-        _ columns: [String: ArrowColumn], _ index: Int, row: Int, images: String?
+        _ columns: [String: ArrowColumn], _ index: Int, row: Int, images: UnpackedImages?
     ) throws -> [Sample] {
         guard let (questions, range) = try columns["questions"]?.list(index) else { return [] }
         var path: [String] = []
@@ -93,7 +93,7 @@ public struct ViLTTables: VQATask {
             guard let image = columns["image"], try !image.isNull(index) else {
                 throw VQAError("cannot use the row", because: "it has no image")
             }
-            path = [try unpack(try image.bytes(index), to: images)]
+            path = [try images.path(of: try image.bytes(index))]
         }
         let imageID =
             try (columns["image_id"] ?? columns["identifier"]).map { try text($0, index) } ?? "\(row)"
@@ -158,22 +158,6 @@ public struct ViLTTables: VQATask {
     private func questionID(_ column: ArrowColumn, _ index: Int) throws -> QuestionID {
         if case .integer = column.type { return QuestionID(try column.integer(index)) }
         return QuestionID(try column.string(index))
-    }
-
-    /// Writes an image unless it is there; returns its path. The name says what the file holds, so a file that is there is right.
-    private func unpack(_ bytes: UnsafeRawBufferPointer, to folder: String) throws -> String {
-        var hash = SHA256()
-        hash.add(bytes)
-        let kinds: [(start: [UInt8], name: String)] = [
-            ([0xFF, 0xD8], "jpg"), ([0x89, 0x50, 0x4E, 0x47], "png"), (Array("RIFF".utf8), "webp"),
-        ]
-        let kind = kinds.first { bytes.starts(with: $0.start) }?.name ?? "bin"
-        let path = "\(folder)/\(hash.hexadecimal()).\(kind)"
-        if fileExists(path) { return path }
-        var file = try AtomicFile(path)
-        try file.write(bytes)
-        try file.commit()
-        return path
     }
 }
 
