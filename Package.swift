@@ -39,6 +39,10 @@ let package = Package(
         // Debian's C libraries.
         .systemLibrary(
             name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"]), .brew(["openssl@3"])]),
+        .systemLibrary(
+            name: "CSnappy", pkgConfig: "snappy", providers: [.apt(["libsnappy-dev"]), .brew(["snappy"])]),
+        .systemLibrary(
+            name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"]), .brew(["zstd"])]),
         .target(
             name: "CImages",
             linkerSettings: [.linkedLibrary("jpeg"), .linkedLibrary("png"), .linkedLibrary("webp")]),
@@ -51,7 +55,7 @@ let package = Package(
         + module("Checkpoints", ["Torch", "Support"])
         + module("Tokenizers", ["Support"])
         + module("Images", ["CImages", "Support"])
-        + module("Tasks", ["Support"])
+        + module("Tasks", ["CSnappy", "CZstd", "Support"])
         + module("Runs", ["Support", "Yams"], testing: ["RunsKillHelper"])
         + module("Backbones", ["Checkpoints", "Images", "Tokenizers", "Torch"])
         + module("Methods", ["Backbones", "Tasks", "Runs", "Checkpoints", "Tokenizers", "Images", "Torch"])
