@@ -7,7 +7,7 @@ import Training
 
 /// The examples on the embedded models, with few questions: search, then train.
 @Suite(.serialized) struct ExampleTests {
-    private static let examples = [("easy-vqa-dvp-bert", 6), ("easy-vqa-dvp-smollm2", 5)]
+    private static let examples = [("easy-vqa-dvp-bert", 3), ("easy-vqa-dvp-smollm2", 3)]
 
     @Test("an example searches and trains", arguments: examples) func searchThenTrain(
         _ example: String, layers: Int
