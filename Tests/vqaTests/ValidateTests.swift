@@ -44,7 +44,7 @@ import Testing
         #expect(outcome.output.contains("200 questions"))
     }
 
-    @Test("demonstrations in the file of the queries have images of their own to look at; drawn answers are refused")
+    @Test("support beside queries is looked at; drawn answers are refused")
     func demonstrations() throws {
         let folder = try TemporaryFolder()
         _ = try folder.write(
