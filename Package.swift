@@ -51,7 +51,7 @@ let package = Package(
         .target(name: "CTorch", exclude: ["shim"]),
     ]
         + module("Support", ["CCrypto"])
-        + module("Torch", ["CTorch", "Support"])
+        + module("Torch", ["CTorch", "Support"], testing: ["ProcessGroupHelper"])
         + module("Checkpoints", ["Torch", "Support"])
         + module("Tokenizers", ["Support"])
         + module("Images", ["CImages", "Support"])
@@ -77,6 +77,10 @@ let package = Package(
             .target(
                 name: "TestWorld", dependencies: ["Backbones", "Checkpoints", "Images", "Support", "Torch"],
                 path: "Tests/TestWorld", swiftSettings: strict),
+            // A program that the tests of process groups start several times.
+            .executableTarget(
+                name: "ProcessGroupHelper", dependencies: ["Torch", "Support"],
+                path: "Tests/ProcessGroupHelper", swiftSettings: strict),
             // A program that the tests of the run folder start and kill.
             .executableTarget(
                 name: "RunsKillHelper", dependencies: ["Runs", "Support"], path: "Tests/RunsKillHelper",

@@ -12,7 +12,8 @@ fi
 
 # Rebuild only when a source, the header, the compiler or libtorch changed.
 stamp=$( {
-    cat "$here"/Sources/CTorch/shim/* "$here"/Sources/CTorch/include/CTorch.h "$0"
+    find "$here"/Sources/CTorch/shim -type f -print0 | sort -z | xargs -0 cat
+    cat "$here"/Sources/CTorch/include/CTorch.h "$0"
     cat "$torch"/version.py "$torch"/build-version 2>/dev/null || true
     echo "$torch"
     "$compiler" --version
@@ -27,9 +28,21 @@ build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
 flags=(-std=c++20 -O2 -fPIC -fvisibility=hidden -Wall -Wextra -Werror
     -isystem "$torch/include" -isystem "$torch/include/torch/csrc/api/include")
+compile() { # SOURCE [FLAG…]
+    "$compiler" "${flags[@]}" "${@:2}" -c "$1" -o "$build/$(basename "$1" .cpp).o"
+}
+# Gloo's headers are not in the wheel: ours stand in. Some builds of libtorch have no c10d at all.
+compile_collectives() {
+    compile "$1" -idirafter "$(dirname "$1")/gloo" -DCT_COLLECTIVES 2>/dev/null && return
+    echo "engine:   this libtorch has no c10d with Gloo; processes cannot compute together"
+    compile "$1"
+}
 pids=()
 for source in "$here"/Sources/CTorch/shim/*.cpp; do
-    "$compiler" "${flags[@]}" -c "$source" -o "$build/$(basename "$source" .cpp).o" &
+    case "$source" in
+        */collectives.cpp) compile_collectives "$source" & ;;
+        *) compile "$source" & ;;
+    esac
     pids+=($!)
 done
 for pid in "${pids[@]}"; do wait "$pid"; done

@@ -15,12 +15,14 @@
 #pragma clang assume_nonnull begin
 
 /// Grows with every change of this file; the program refuses a library built for another one.
-#define CT_ABI_VERSION 3
+#define CT_ABI_VERSION 4
 
 /// One counted reference to a tensor of libtorch.
 typedef struct CTTensorImpl *CTTensor;
 typedef CTTensor _Nullable CTTensorOrNull;
 typedef struct CTGeneratorImpl *CTGenerator;
+/// This process's place among several that compute together.
+typedef struct CTGroupImpl *CTGroup;
 
 enum {
     CT_OK = 0,
@@ -347,6 +349,16 @@ typedef struct CTTable {
     int32_t (*decoder_step)(CTDecoder decoder, const CTDecoderStep *step, CTTensorOrNull *logits);
     /// x [B, H, T, D], cosines and sines [B or 1, T, half]: number i turns with number i + half.
     int32_t (*rotary)(CTTensor input, CTTensor cosines, CTTensor sines, CTTensorOrNull *out);
+
+    // Several processes (c10d, Gloo). Tensors are changed in place and must be contiguous
+    int32_t (*group)(const char *address, int32_t port, bool hostsStore, int32_t rank, int32_t size, double timeout,
+                     CTGroup _Nullable *_Nonnull out);
+    void (*release_group)(CTGroup group);
+    int32_t (*group_sum)(CTGroup group, const CTTensor _Nonnull *_Nonnull tensors, int32_t n);
+    int32_t (*group_broadcast)(CTGroup group, const CTTensor _Nonnull *_Nonnull tensors, int32_t n, int32_t root);
+    /// [size, …]: the tensors of all processes, by rank.
+    int32_t (*group_gather)(CTGroup group, CTTensor tensor, CTTensorOrNull *out);
+    int32_t (*group_barrier)(CTGroup group);
 } CTTable;
 
 /// Opens the shared library at `path` and returns its table, or null with the reason in `message` (of `capacity`

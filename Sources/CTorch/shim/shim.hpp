@@ -121,5 +121,6 @@ void fillGradients(CTTable &table);
 void fillQuantised(CTTable &table);
 void fillRotary(CTTable &table);
 void fillDecoder(CTTable &table);
+void fillCollectives(CTTable &table);
 
 }  // namespace ct

@@ -411,6 +411,7 @@ extern "C" __attribute__((visibility("default"))) const CTTable *ct_table(void) 
         ct::fillQuantised(filled);
         ct::fillRotary(filled);
         ct::fillDecoder(filled);
+        ct::fillCollectives(filled);
         return filled;
     }();
     return &table;
