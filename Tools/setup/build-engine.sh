@@ -22,7 +22,7 @@ if [ -f "$output" ] && [ "$(cat "$output.stamp" 2>/dev/null)" = "$stamp" ]; then
     echo "engine:   ${output#"$here/"} is up to date"
     exit 0
 fi
-echo "engine:   compiling the libtorch shim (about 20 s)"
+echo "engine:   compiling the libtorch shim (a minute or two)"
 mkdir -p "$(dirname "$output")"
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
