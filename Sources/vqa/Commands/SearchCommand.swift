@@ -11,12 +11,13 @@ struct SearchCommand: ParsableCommand {
             Examples:
 
               vqa search Examples/easy-vqa-dvp-bert.yaml
-              vqa search Examples/easy-vqa-dvp-bert.yaml search_epochs=0.5 --then-train
+              vqa search Examples/easy-vqa-dvp-bert.yaml --then-train
               vqa search dvp_search_bert_vqa data_root=data/vqav2 vision_model=ViT-B-16.pt
 
-            All layers are trained together, each with a prompt of its own, while a
-            bandit compares them on held-out questions: those of validation_split, or
-            of images held out of the training data. A search that was stopped goes on
+            All layers are trained together, each with a prompt of its own. From
+            search_begin on, after half of the steps unless set otherwise, a bandit
+            compares them on held-out questions: those of validation_split, or of
+            images held out of the training data. A search that was stopped goes on
             with --resume to the same result.
             """)
 
