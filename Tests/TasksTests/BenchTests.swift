@@ -304,13 +304,7 @@ struct VLICLTests {
     ]
 
     private func withRoot<Result>(_ body: (String) throws -> Result) throws -> Result {
-        try withFolder { root in
-            for (name, text) in Self.files {
-                try makeFolder("\(root)/\(name.split(separator: "/")[0])")
-                try writeFile(text, to: "\(root)/\(name)")
-            }
-            return try body(root)
-        }
+        try withFolder(of: Self.files, body)
     }
 
     @Test("reads queries and support of every task")

@@ -28,6 +28,17 @@ func withFolder<Result>(_ body: (String) throws -> Result) throws -> Result {
     return try body(folder)
 }
 
+/// Runs `body` with a folder that holds these files, in folders one level deep.
+func withFolder<Result>(of files: [String: String], _ body: (String) throws -> Result) throws -> Result {
+    try withFolder { root in
+        for (name, text) in files {
+            try makeFolder("\(root)/\(name.split(separator: "/")[0])")
+            try writeFile(text, to: "\(root)/\(name)")
+        }
+        return try body(root)
+    }
+}
+
 /// Runs `body` with the path of a file that holds `text`.
 func withFile<Result>(_ text: String, named name: String = "file", _ body: (String) throws -> Result) throws
     -> Result

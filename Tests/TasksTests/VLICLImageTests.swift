@@ -43,13 +43,7 @@ struct VLICLImageTests {
     private func withRoot<Result>(
         _ changes: [String: String] = [:], _ body: (String) throws -> Result
     ) throws -> Result {
-        try withFolder { root in
-            for (name, text) in Self.files.merging(changes, uniquingKeysWith: { $1 }) {
-                try makeFolder("\(root)/\(name.split(separator: "/")[0])")
-                try writeFile(text, to: "\(root)/\(name)")
-            }
-            return try body(root)
-        }
+        try withFolder(of: Self.files.merging(changes, uniquingKeysWith: { $1 }), body)
     }
 
     @Test("reads queries without an image to show, and support with the text that asks for it")
