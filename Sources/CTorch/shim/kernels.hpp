@@ -14,6 +14,9 @@ constexpr int64_t tileRows = 16;
 constexpr int64_t groupSize = 32;
 constexpr int64_t tileHead = 2 * 2 * tileRows;
 
+/// The most floats that a vector register of any instruction set holds.
+constexpr int64_t lanes = 16;
+
 constexpr int64_t tileBytes(int32_t bits) { return tileHead + tileRows * groupSize * bits / 8; }
 constexpr int64_t divideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -66,6 +69,14 @@ struct Kernels {
     /// 16 more.
     void (*attend)(const float *query, const RowsView &keys, const RowsView &values, const float *key,
                    const float *value, int64_t size, float scale, float *scores, float *out);
+    /// c[m, n] += a[m, inner] b[inner, n], for small matrices: number (i, k) of a lies at i · aRow + k · aColumn, rows of
+    /// b and c one after the other. n is a multiple of `lanes`.
+    void (*multiply)(const float *a, int64_t aRow, int64_t aColumn, const float *b, int64_t bRow, float *c,
+                     int64_t cRow, int64_t m, int64_t inner, int64_t n);
+    /// scores ← softmax(scores · scale + mask), all 0 where the mask leaves nothing; n is a multiple of `lanes`.
+    void (*softmax)(float *scores, const float *mask, int64_t n, float scale);
+    /// gradient ← scale · weights · (gradient − Σ weights · gradient): of the scores, from that of their softmax.
+    void (*softmaxGradient)(const float *weights, float *gradient, int64_t n, float scale);
 };
 
 /// The kernels in use: the best that the processor can run, unless `selectKernels` chose others.

@@ -1,4 +1,5 @@
 // Layers and losses.
+#include "attention.hpp"
 #include "shim.hpp"
 
 namespace ct {
@@ -68,8 +69,12 @@ static void fillNeuralLayers(CTTable &t) {
         return guard("attention", {query, key, value, mask}, [&] {
             // Some of libtorch's kernels combine the two, others refuse.
             TORCH_CHECK(mask == nullptr || !causal, "give a mask or causal, not both");
-            *out = give(at::scaled_dot_product_attention(*Borrow(query), *Borrow(key), *Borrow(value), optional(mask),
-                                                         dropout, causal, scale, grouped));
+            Borrow q(query), k(key), v(value);
+            std::optional<at::Tensor> m = optional(mask);
+            bool own = dropout == 0 && (grouped || q->dim() != 4 || k->dim() != 4 || q->size(1) == k->size(1)) &&
+                       isShort(*q, *k, *v, m);
+            *out = give(own ? shortAttention(*q, *k, *v, m, causal, scale)
+                            : at::scaled_dot_product_attention(*q, *k, *v, m, dropout, causal, scale, grouped));
         });
     };
     t.average_pool = [](CTTensor input, int64_t height, int64_t width, CTTensorOrNull *out) CT_FUNCTION {
