@@ -1,4 +1,4 @@
-"""The peer of `vqa-bench tokens`: tokens.py one|batch TEXTS.json TOKENIZER.json, with Hugging Face's tokenizers."""
+"""The peer of `vqa-bench tokens`: tokens.py one|batch|load TEXTS.json TOKENIZER.json, with Hugging Face's tokenizers."""
 
 import json
 import sys
@@ -9,13 +9,22 @@ from rounds import serve
 
 mode, texts, path = sys.argv[1:]
 texts = json.load(open(texts))
-tokenizer = Tokenizer.from_file(path)
-tokenizer.no_padding()
-tokenizer.no_truncation()
+
+
+def loaded():
+    tokenizer = Tokenizer.from_file(path)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+tokenizer = loaded()
 
 
 def round():
-    if mode == "batch":
+    if mode == "load":
+        loaded().encode(texts[0])
+    elif mode == "batch":
         tokenizer.encode_batch(texts)
     else:
         for text in texts:

@@ -15,16 +15,26 @@ func measureImages(_ files: [String]) throws {
     }
 }
 
-/// A round encodes every text with MiniLM's tokenizer.json, on one thread.
-func measureTokens(_ path: String, inBatch: Bool) throws {
+/// What a round of the part about tokenizers does, on one thread.
+enum TokensRound: String {
+    /// Encodes every text.
+    case one
+    /// The same in one call.
+    case batch
+    /// Reads the tokenizer.json and encodes the first text.
+    case load
+}
+
+/// Shows the ids of all texts, then runs rounds.
+func measureTokens(_ round: TokensRound, texts path: String, tokenizer file: String) throws {
     let texts = try JSON(contentsOf: path).array?.compactMap(\.string) ?? []
-    let tokenizer = try Tokenizer(contentsOf: ModelLibrary.locate("minilm") + "/tokenizer.json")
+    let tokenizer = try Tokenizer(contentsOf: file)
     let rows = try tokenizer.encodeBatch(texts).map(\.ids)
     try serve(.array(rows.map { .array($0.map { .integer($0) }) })) {
-        if inBatch {
-            _ = try tokenizer.encodeBatch(texts)
-        } else {
-            for text in texts { _ = try tokenizer.encode(text) }
+        switch round {
+        case .one: for text in texts { _ = try tokenizer.encode(text) }
+        case .batch: _ = try tokenizer.encodeBatch(texts)
+        case .load: _ = try Tokenizer(contentsOf: file).encode(texts.first ?? "")
         }
     }
 }

@@ -4,7 +4,7 @@
 // vqa-bench training bert|decoder same|stores FOLDER
 // vqa-bench training search search FOLDER
 // vqa-bench images FILE…
-// vqa-bench tokens one|batch TEXTS.json
+// vqa-bench tokens one|batch|load TEXTS.json TOKENIZER.json
 // vqa-bench generate prefill|decode FORMAT
 // vqa-bench bandwidth 4|8
 // vqa-bench overhead LIBRARY
@@ -29,8 +29,8 @@ do {
     case ("training", let kind?, let mode?):
         try TrainingContest(known(kind), folder: arguments.dropFirst(3).first ?? ".").run(known(mode))
     case ("images", _?, _): try measureImages(Array(arguments.dropFirst()))
-    case ("tokens", "one", let texts?): try measureTokens(texts, inBatch: false)
-    case ("tokens", "batch", let texts?): try measureTokens(texts, inBatch: true)
+    case ("tokens", let round?, let texts?):
+        try measureTokens(known(round), texts: texts, tokenizer: arguments.dropFirst(3).first ?? "tokenizer.json")
     case ("generate", let part?, let format?): try measureGeneration(part, format)
     case ("bandwidth", let bits?, _): try measureBandwidth(bits: bits == "8" ? 8 : 4)
     case ("score", let folder?, _): try measureScoring(folder)
