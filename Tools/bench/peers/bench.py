@@ -195,14 +195,16 @@ def tokens(table):
 
 
 def make_tokenizer(path, count):
-    """Writes a tokenizer.json as Qwen2 has it, with merges drawn at random, short and early tokens more often."""
+    """Writes a tokenizer.json as Qwen2 has it, with merges drawn at random, letters and early tokens more often: a token has as many
+    bytes as there."""
+    import numpy as np
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
     random = np.random.default_rng(0)
-    tokens = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = sorted(pre_tokenizers.ByteLevel.alphabet(), key=lambda letter: (not letter.isalpha(), letter))
     known, merges = set(tokens), []
     while len(tokens) < count:
-        left, right = (tokens[int(len(tokens) * share**3)] for share in random.random(2))
+        left, right = (tokens[int(len(tokens) * share**5)] for share in random.random(2))
         if len(left + right) <= 16 and left + right not in known:
             known.add(left + right)
             tokens.append(left + right)
