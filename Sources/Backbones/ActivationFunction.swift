@@ -23,4 +23,9 @@ public enum ActivationFunction: String, Sendable, CaseIterable {
         case .relu: try x.relu()
         }
     }
+
+    /// The function of `gate`, times `up`, of equal shapes: the middle of a gated feed-forward part.
+    public func gated(_ gate: Tensor, _ up: Tensor) throws(TorchError) -> Tensor {
+        try self == .silu ? gate.siluMultiplied(by: up) : self(gate) * up
+    }
 }

@@ -294,7 +294,7 @@ public struct DecoderLayer: Module {
         let residual = try tail.map { try whole.sliced(1, whole.shape[1] - $0) } ?? whole
         let middle = try residual + tap.at(.attentionOutput, layer, attended)
         let fedInput = try middleNorm(middle)
-        let fed = try down(activation(gate(fedInput)) * up(fedInput))
+        let fed = try down(activation.gated(gate(fedInput), up(fedInput)))
         return try tap.at(.blockOutput, layer, middle + tap.at(.mlpOutput, layer, fed))
     }
 

@@ -314,6 +314,6 @@ public struct IdeficsGatedBlock: Module {
         let shown = try tap.at(.crossAttentionOutput, layer, mixed * isShown.to(mixed.dtype))
         let middle = try x + attentionGate.tanh() * shown
         let normed = try middleNorm(middle)
-        return try middle + denseGate.tanh() * down(activation(gate(normed)) * up(normed))
+        return try middle + denseGate.tanh() * down(activation.gated(gate(normed), up(normed)))
     }
 }

@@ -49,6 +49,12 @@ extension Tensor {
         }
     }
 
+    /// silu(self) · up, element by element: the gated feed-forward part of LLaMA (Shazeer 2020) in one pass. Equal shapes,
+    /// or such as multiply.
+    public func siluMultiplied(by up: Tensor) throws(TorchError) -> Tensor {
+        try .make((self, up)) { $0.pointee.silu_multiply(handle, up.handle, $1) }
+    }
+
     /// Batch norm of [B, C, …] with the running statistics, or in training with those of the batch (which
     /// then update the running ones in place).
     public func batchNorm(

@@ -15,7 +15,7 @@
 #pragma clang assume_nonnull begin
 
 /// Grows with every change of this file; the program refuses a library built for another one.
-#define CT_ABI_VERSION 4
+#define CT_ABI_VERSION 5
 
 /// One counted reference to a tensor of libtorch.
 typedef struct CTTensorImpl *CTTensor;
@@ -262,6 +262,7 @@ typedef struct CTTable {
                           double epsilon, CTTensorOrNull *out);
     int32_t (*rms_norm)(CTTensor input, const int64_t *shape, int32_t n, CTTensorOrNull weight, double epsilon,
                         CTTensorOrNull *out);
+    int32_t (*silu_multiply)(CTTensor gate, CTTensor up, CTTensorOrNull *out);
     int32_t (*batch_norm)(CTTensor input, CTTensorOrNull weight, CTTensorOrNull bias, CTTensor mean,
                           CTTensor variance, bool training, double momentum, double epsilon, CTTensorOrNull *out);
     int32_t (*group_norm)(CTTensor input, int64_t groups, CTTensorOrNull weight, CTTensorOrNull bias, double epsilon,

@@ -4,9 +4,7 @@
 #include "attention.hpp"
 
 #include <ATen/autocast_mode.h>
-#include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/functions/utils.h>
-#include <torch/csrc/autograd/saved_variable.h>
 #include <torch/csrc/autograd/variable.h>
 
 #include <algorithm>
@@ -184,7 +182,8 @@ struct ShortAttentionNode : torch::autograd::Node {
     torch::autograd::variable_list apply(torch::autograd::variable_list &&gradients) override {
         if (!gradients[0].defined()) return torch::autograd::variable_list(3);
         at::Tensor q = query.unpack(), k = key.unpack(), v = value.unpack();
-        if (at::GradMode::is_enabled()) return differentiable({q, k, v}, gradients[0]);
+        if (at::GradMode::is_enabled())
+            return differentiably({q, k, v}, gradients[0], [&] { return inOperations(q, k, v); });
         q = withRows(q), k = withRows(k), v = withRows(v);
         at::Tensor arriving = withRows(gradients[0]);
         at::Tensor forQuery = besideHeads(q), forKey = besideHeads(k), forValue = besideHeads(v);
@@ -194,21 +193,10 @@ struct ShortAttentionNode : torch::autograd::Node {
         return {forQuery, forKey, forValue};
     }
 
-    /// The same for those who differentiate again: through libtorch's own operations.
-    torch::autograd::variable_list differentiable(const torch::autograd::variable_list &inputs,
-                                                  const at::Tensor &gradient) const {
-        at::Tensor mask = rule.mask.slice(3, 0, inputs[1].size(2)).to(inputs[0].scalar_type());
-        at::Tensor out = std::get<0>(at::_scaled_dot_product_attention_math(
-            inputs[0], inputs[1], inputs[2], mask, 0.0, false, std::nullopt, rule.scale,
-            inputs[0].size(1) != inputs[1].size(1)));
-        torch::autograd::variable_list wanted;
-        for (const at::Tensor &input : inputs)
-            if (input.requires_grad()) wanted.push_back(input);
-        auto found = torch::autograd::grad({out}, wanted, {gradient}, true, true);
-        torch::autograd::variable_list result(3);
-        for (size_t i = 0, next = 0; i < 3; i++)
-            if (inputs[i].requires_grad()) result[i] = found[next++];
-        return result;
+    at::Tensor inOperations(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v) const {
+        at::Tensor mask = rule.mask.slice(3, 0, k.size(2)).to(q.scalar_type());
+        return std::get<0>(at::_scaled_dot_product_attention_math(q, k, v, mask, 0.0, /*is_causal=*/false,
+                                                                  std::nullopt, rule.scale, q.size(1) != k.size(1)));
     }
 
     void release_variables() override {

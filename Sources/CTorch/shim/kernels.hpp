@@ -77,6 +77,12 @@ struct Kernels {
     void (*softmax)(float *scores, const float *mask, int64_t n, float scale);
     /// gradient ← scale · weights · (gradient − Σ weights · gradient): of the scores, from that of their softmax.
     void (*softmaxGradient)(const float *weights, float *gradient, int64_t n, float scale);
+    /// Of a row of rmsNorm: the gradient of x, and that of the weight, which is added and may be null.
+    void (*rmsNormGradient)(const float *x, const float *weight, const float *gradient, int64_t n, float epsilon,
+                            float *towardsX, float *towardsWeight);
+    /// Of siluMultiply.
+    void (*siluMultiplyGradient)(const float *gate, const float *up, const float *gradient, int64_t n,
+                                 float *towardsGate, float *towardsUp);
 };
 
 /// The kernels in use: the best that the processor can run, unless `selectKernels` chose others.

@@ -457,11 +457,11 @@ static void attend(const float *query, const RowsView &keys, const RowsView &val
     }
 }
 
-#include "attention.inl"
+#include "gradients.inl"
 
 static const Kernels table = {
-    KERNEL_NAME, product,  prepare, readRow,         bounds, steps, rmsNorm, siluMultiply, attend,
-    multiply,    softmax, softmaxGradient,
+    KERNEL_NAME,  product, prepare,  readRow, bounds,          steps,           rmsNorm,
+    siluMultiply, attend,  multiply, softmax, softmaxGradient, rmsNormGradient, siluMultiplyGradient,
 };
 
 #undef INLINE

@@ -1,5 +1,6 @@
 // Layers and losses.
 #include "attention.hpp"
+#include "fused.hpp"
 #include "shim.hpp"
 
 namespace ct {
@@ -41,8 +42,11 @@ static void fillNeuralLayers(CTTable &t) {
     t.rms_norm = [](CTTensor input, const int64_t *shape, int32_t n, CTTensorOrNull weight, double epsilon,
                     CTTensorOrNull *out) CT_FUNCTION {
         return guard("rms_norm", {input, weight}, [&] {
-            *out = give(at::rms_norm(*Borrow(input), dims(shape, n), optional(weight), epsilon));
+            *out = give(rmsNorm(*Borrow(input), dims(shape, n), optional(weight), epsilon));
         });
+    };
+    t.silu_multiply = [](CTTensor gate, CTTensor up, CTTensorOrNull *out) CT_FUNCTION {
+        return guard("silu_multiply", {gate, up}, [&] { *out = give(siluMultiply(*Borrow(gate), *Borrow(up))); });
     };
     t.batch_norm = [](CTTensor input, CTTensorOrNull weight, CTTensorOrNull bias, CTTensor mean, CTTensor variance,
                       bool training, double momentum, double epsilon, CTTensorOrNull *out) CT_FUNCTION {

@@ -19,7 +19,13 @@ struct TrainingContest {
 
         /// Of the 38,575 for training. Filling the store of the lower layers takes as long for these as for all of them:
         /// they ask in the same 107 ways.
-        var questions: Int { self == .bert ? 2560 : 640 }
+        var questions: Int {
+            switch self {
+            case .bert: 2560
+            case .decoder: 1280
+            case .search: 640
+            }
+        }
     }
 
     private static let rate = 1e-3

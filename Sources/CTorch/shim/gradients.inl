@@ -1,4 +1,4 @@
-// The pieces of attention over few positions, for one instruction set; a part of kernels.inl.
+// The pieces of layers whose gradients are ours, for one instruction set; a part of kernels.inl.
 
 /// `rows` rows and `vectors` registers of c += a b.
 template <int rows, int vectors>
@@ -66,4 +66,48 @@ static void softmaxGradient(const float *weights, float *gradient, int64_t n, fl
     float mean = sum(total);
     for (int64_t j = 0; j < n; j += WIDTH)
         store(gradient + j, load<Floats>(weights + j) * (load<Floats>(gradient + j) - mean) * scale);
+}
+
+static void rmsNormGradient(const float *x, const float *weight, const float *gradient, int64_t n, float epsilon,
+                            float *towardsX, float *towardsWeight) {
+    Floats squares = {}, products = {};
+    int64_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) {
+        Floats value = load<Floats>(x + i);
+        squares += value * value;
+        products += value * load<Floats>(weight + i) * load<Floats>(gradient + i);
+    }
+    float square = sum(squares), product = sum(products);
+    for (; i < n; i++) {
+        square += x[i] * x[i];
+        product += x[i] * weight[i] * gradient[i];
+    }
+    float count = static_cast<float>(n), factor = 1 / __builtin_sqrtf(square / count + epsilon);
+    float share = product / count * factor * factor;
+    for (i = 0; i < n; i++) towardsX[i] = (weight[i] * gradient[i] - x[i] * share) * factor;
+    if (towardsWeight == nullptr) return;
+    for (i = 0; i < n; i++) towardsWeight[i] += x[i] * factor * gradient[i];
+}
+
+INLINE void siluMultiplyGradientOf(Floats gate, Floats up, Floats gradient, Floats *towardsGate, Floats *towardsUp) {
+    Floats open = 1.0f / (exponential(-gate) + 1.0f);
+    *towardsGate = gradient * up * open * ((1.0f - open) * gate + 1.0f);
+    *towardsUp = gradient * gate * open;
+}
+
+static void siluMultiplyGradient(const float *gate, const float *up, const float *gradient, int64_t n,
+                                 float *towardsGate, float *towardsUp) {
+    Floats first, second;
+    int64_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) {
+        siluMultiplyGradientOf(load<Floats>(gate + i), load<Floats>(up + i), load<Floats>(gradient + i), &first,
+                               &second);
+        store(towardsGate + i, first);
+        store(towardsUp + i, second);
+    }
+    for (; i < n; i++) {
+        siluMultiplyGradientOf(spread(gate[i]), spread(up[i]), spread(gradient[i]), &first, &second);
+        towardsGate[i] = first[0];
+        towardsUp[i] = second[0];
+    }
 }
