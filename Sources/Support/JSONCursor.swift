@@ -221,6 +221,33 @@ public struct JSONCursor {
         }
     }
 
+    /// Steps over the object that comes next without checking its syntax, for those who read it apart from what follows. False,
+    /// and nothing is stepped over, where there is no object or it holds an array or another object.
+    public mutating func skipFlatObjectUnchecked() -> Bool {
+        var ahead = self
+        guard (try? ahead.beginObject()) != nil else { return false }
+        var i = ahead.offset
+        while i < bytes.count {
+            switch bytes[i] {
+            case UInt8(ascii: "\""):
+                i += 1
+                while true {
+                    i = endOfPlainText(from: i).end
+                    guard i < bytes.count else { return false }
+                    if bytes[i] == UInt8(ascii: "\"") { break }
+                    i += bytes[i] == UInt8(ascii: "\\") ? 2 : 1
+                }
+            case UInt8(ascii: "{"), UInt8(ascii: "["): return false
+            case UInt8(ascii: "}"):
+                (offset, atStart) = (i + 1, false)
+                return true
+            default: break
+            }
+            i += 1
+        }
+        return false
+    }
+
     /// An error at the current byte, for callers that find a well-formed value of the wrong sort.
     public func failure(_ why: String) -> VQAError {
         VQAError("cannot read the JSON", at: "\(source), byte \(offset)", because: why)

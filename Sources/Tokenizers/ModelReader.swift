@@ -30,14 +30,17 @@ struct ModelReader {
                     try readPieces(&cursor)
                     continue
                 }
-                // While its table is made, what follows is read.
-                let beginning = cursor
-                var texts = try Vocabulary(textsFrom: &cursor, size: size)
-                let (found, rest) = try both {
-                    try texts.makeTables(beginning)
-                    return texts
-                } and: { [self, cursor] in
-                    var (reader, cursor) = (self, cursor)
+                // While it is read, so is what follows.
+                var behind = cursor
+                guard behind.skipFlatObjectUnchecked() else {
+                    vocabulary = try Vocabulary(reading: &cursor, size: size)
+                    continue
+                }
+                let (found, rest) = try both { [cursor] in
+                    var cursor = cursor
+                    return try Vocabulary(reading: &cursor, size: size)
+                } and: { [self, behind] in
+                    var (reader, cursor) = (self, behind)
                     try reader.readMembers(&cursor, size: size)
                     return (reader, cursor)
                 }

@@ -80,12 +80,6 @@ struct Vocabulary: Sendable {
     /// - Parameter size: the bytes of the file, for a guess of the size of the texts.
     init(reading cursor: inout JSONCursor, size: Int) throws {
         let beginning = cursor
-        try self.init(textsFrom: &cursor, size: size)
-        try makeTables(beginning)
-    }
-
-    /// Reads `{"token": id, …}` but for the tables, whose size is known by then: ``makeTables(_:)``.
-    init(textsFrom cursor: inout JSONCursor, size: Int) throws {
         index = HashIndex()
         text.reserveCapacity(size / 4)
         tokens.reserveCapacity(size / 32)
@@ -100,12 +94,6 @@ struct Vocabulary: Sendable {
             tokens[tokens.count - 1].id = id
             next = id == .max ? 0 : id + 1
         }
-    }
-
-    /// Makes the tables from texts and from ids to tokens.
-    ///
-    /// - Parameter beginning: stands where the texts were read from, for errors.
-    mutating func makeTables(_ beginning: JSONCursor) throws {
         index = HashIndex(count: count)
         let duplicate = text.withUnsafeBufferPointer { text in
             tokens.withUnsafeBufferPointer { tokens in

@@ -167,4 +167,36 @@ import Testing
             #expect(found == [0, -1, -1, 2, 1, 1, 3])
         }
     }
+
+    @Test("a flat object is stepped over to where reading it ends, cut at any byte it is not")
+    func flat() throws {
+        for object in [
+            "{}", " { } ", #"{"a": 1, "b" : -2.5e3 , "c":null}"#,
+            #"{"}": 1, "\"}": 2, "\\": "{[", "é\u007d": true}"#,
+        ] {
+            let text = Array((object + ", 7").utf8)
+            try text.withUnsafeBufferPointer { bytes in
+                var (read, skipped) = (
+                    JSONCursor(bytes, source: "text"), JSONCursor(bytes, source: "text")
+                )
+                try read.skipValue()
+                let isWhole = skipped.skipFlatObjectUnchecked()
+                #expect(isWhole)
+                #expect(skipped.offset == read.offset)
+                for count in 0..<(read.offset) {
+                    var cut = JSONCursor(
+                        UnsafeBufferPointer(rebasing: bytes[..<count]), source: "text")
+                    let isWhole = cut.skipFlatObjectUnchecked()
+                    #expect(!isWhole && cut.offset == 0, "\(object), \(count)")
+                }
+            }
+        }
+        for other in ["", "1", "[1]", #"{"a": {}}"#, #"{"a": [1]}"#, #"{"a"#, #"{"a\"#] {
+            Array(other.utf8).withUnsafeBufferPointer { bytes in
+                var cursor = JSONCursor(bytes, source: "text")
+                let isFlat = cursor.skipFlatObjectUnchecked()
+                #expect(!isFlat, "\(other)")
+            }
+        }
+    }
 }
