@@ -170,7 +170,7 @@ struct LanguageModelFile {
             gguf: LanguageModelFile(path).vocabulary(GGUFFile(opening: path).metadata), source: path)
     }
 
-    private func vocabulary(_ metadata: GGUFMetadata) throws -> GGUFVocabulary {
+    fileprivate func vocabulary(_ metadata: GGUFMetadata) throws -> GGUFVocabulary {
         let prefix = "tokenizer.ggml."
         guard let model = try metadata.string(prefix + "model"),
             let tokens = try metadata.strings(prefix + "tokens")
@@ -191,6 +191,26 @@ struct LanguageModelFile {
         vocabulary.prefixesSpace = try metadata.bool(prefix + "add_space_prefix")
         return vocabulary
     }
+}
+
+/// Writes the tokenizer of a GGUF file, with its chat template, as the files of a folder; those that are there stay.
+///
+/// - Returns: the paths of what was written.
+/// - Throws: `VQAError` for a vocabulary that is damaged or of no decoder, and when a file cannot be written.
+public func convertTokenizer(ofGGUF path: String, to folder: String) throws -> [String] {
+    let metadata = try GGUFFile(opening: path).metadata
+    let vocabulary = try LanguageModelFile(path).vocabulary(metadata)
+    let template = try metadata.string("tokenizer.chat_template")
+    let files = [
+        ("tokenizer.json", try vocabulary.tokenizerFile(source: path)),
+        ("tokenizer_config.json", vocabulary.tokenizerConfiguration(chatTemplate: template)),
+    ]
+    var written: [String] = []
+    for (name, text) in files where !fileExists("\(folder)/\(name)") {
+        try writeFile(text.text() + "\n", to: "\(folder)/\(name)")
+        written.append("\(folder)/\(name)")
+    }
+    return written
 }
 
 extension Tokenizer {

@@ -43,18 +43,23 @@ public struct ConversionProgress: Sendable, Equatable {
 
 /// What a conversion wrote.
 public struct ConversionSummary: Sendable, Equatable {
-    /// The files with weights, and the index when there are several.
+    /// The files with weights, the index when there are several, and what was put beside them.
     public let files: [String]
     /// The number of tensors.
     public let tensorCount: Int
     /// Their bytes, without headers.
     public let byteCount: Int
+
+    /// The same with more files.
+    public func adding(_ more: [String]) -> ConversionSummary {
+        ConversionSummary(files: files + more, tensorCount: tensorCount, byteCount: byteCount)
+    }
 }
 
 /// Converts weights to safetensors, tensor by tensor, so that memory holds about one of them.
 ///
 /// A GGUF file of a known architecture is read as the model it holds (``GGUFModel``): Hugging Face names, rows and,
-/// when `to` is a folder without one, its `config.json`.
+/// when `to` is a folder without one, its `config.json`. From folder to folder, configurations and tokenizer are copied.
 ///
 /// - Parameters:
 ///   - source: whatever ``Checkpoint`` opens.
@@ -73,8 +78,44 @@ public func convertCheckpoint(
         guard let info = checkpoint.info(named: name), let newName = try rename(name) else { return nil }
         return try ConversionOutput(newName, info, type) { try checkpoint.tensor(named: name) }
     }
-    return try write(
+    let summary = try write(
         outputs, to: destination, shardBytes: shardBytes, configuration: configuration, progress: progress)
+    return try summary.adding(copyCompanions(of: source, to: destination, type: type))
+}
+
+/// Copies what a model's folder holds beside weights (configurations, tokenizer, templates) into the folder of the new
+/// weights, so that it is a model too; files that are there stay. Only plain files of the folder itself, by the ends of
+/// their names. A `config.json` that tells the type of the numbers tells the new one.
+///
+/// - Returns: the paths of what was written; nothing unless both are folders.
+func copyCompanions(of source: String, to destination: String, type: ConversionType) throws -> [String] {
+    guard isFolder(source), isFolder(destination) else { return [] }
+    let ends = [".json", ".txt", ".model", ".jinja"]
+    let names = try listFolder(source).filter { name in
+        ends.contains { name.hasSuffix($0) } && !name.hasSuffix(".index.json")
+            && !fileExists("\(destination)/\(name)") && !isFolder("\(source)/\(name)")
+    }
+    for name in names {
+        let bytes = try readFile("\(source)/\(name)", limit: 256 << 20)
+        var file = try AtomicFile("\(destination)/\(name)")
+        if name == "config.json", type != .keep {
+            let json = try JSON(parsing: bytes, source: "\(source)/\(name)")
+            let changed = json.replacing(["torch_dtype", "dtype"], .string(type.rawValue))
+            try file.write(changed.text(indented: true) + "\n")
+        } else {
+            try bytes.withUnsafeBytes { try file.write($0) }
+        }
+        try file.commit()
+    }
+    return names.map { "\(destination)/\($0)" }
+}
+
+extension JSON {
+    /// The object with another value for those of these keys that it has.
+    fileprivate func replacing(_ keys: Set<String>, _ value: JSON) -> JSON {
+        guard case .object(let members) = self else { return self }
+        return .object(members.map { keys.contains($0.key) ? JSON.Member($0.key, value) : $0 })
+    }
 }
 
 /// The weights of a base model, and the configuration that a GGUF file brings along.

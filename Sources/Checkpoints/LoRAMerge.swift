@@ -27,8 +27,9 @@ public func mergeAdapter(
             return try adapter.changes[info.name].map { try adapter.apply($0, to: view) } ?? view
         }
     }
-    return try write(
+    let summary = try write(
         outputs, to: destination, shardBytes: shardBytes, configuration: configuration, progress: progress)
+    return try summary.adding(copyCompanions(of: base, to: destination, type: type))
 }
 
 extension LoRAAdapter {

@@ -56,7 +56,7 @@ extension Tokenizer {
 }
 
 extension GGUFVocabulary {
-    fileprivate func failure(_ why: String, _ source: String) -> VQAError {
+    func failure(_ why: String, _ source: String) -> VQAError {
         VQAError("cannot read the tokenizer", at: source, because: why)
     }
 
@@ -75,7 +75,7 @@ extension GGUFVocabulary {
         }
     }
 
-    fileprivate func isOf(_ type: Int, _ id: Int) -> Bool { types.indices.contains(id) && types[id] == type }
+    func isOf(_ type: Int, _ id: Int) -> Bool { types.indices.contains(id) && types[id] == type }
 
     /// Names the special tokens.
     fileprivate func configuration() -> TokenizerConfiguration {
@@ -89,10 +89,21 @@ extension GGUFVocabulary {
         return TokenizerConfiguration(named: named)
     }
 
-    fileprivate func special(_ id: Int?) -> SpecialToken? { id.map { SpecialToken(tokens[$0], id: $0) } }
+    private func special(_ id: Int?) -> SpecialToken? { id.map { SpecialToken(tokens[$0], id: $0) } }
+
+    /// The tokens that stand before and after each text.
+    var edges: (first: SpecialToken?, last: SpecialToken?) {
+        (
+            addsBeginning ?? (model == "llama") ? special(beginningID) : nil,
+            addsEnd ?? (model == "t5") ? special(endID) : nil
+        )
+    }
+
+    /// Whether a piece that is a token is taken as it is, without merging.
+    var takesWholePieces: Bool { ["llama3", "llama-v3", "llama-bpe"].contains(pre) }
 
     /// The way of splitting that `pre` names.
-    fileprivate func layout(_ source: String) throws -> TokenizerLayout {
+    func layout(_ source: String) throws -> TokenizerLayout {
         switch pre {
         case "", "default", "gpt-2", "gpt2", "mpt", "olmo", "jais", "phi-2": .gpt2(prefixesSpace: false)
         case "smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b": .digits
@@ -118,10 +129,9 @@ extension TokenizerParts {
             throw gguf.failure("vocabularies of the kind \(JSON.quoted(gguf.model)) are not read yet", source)
         }
         if gguf.model != "bert" {
-            let end = gguf.addsEnd ?? (gguf.model == "t5") ? gguf.special(gguf.endID) : nil
-            postProcessor = .around(
-                gguf.addsBeginning ?? (gguf.model == "llama") ? gguf.special(gguf.beginningID) : nil, end)
-            if gguf.model == "t5", let end, gguf.addsBeginning != true { postProcessor = .ended(by: end) }
+            let (first, last) = gguf.edges
+            postProcessor = .around(first, last)
+            if gguf.model == "t5", let last, gguf.addsBeginning != true { postProcessor = .ended(by: last) }
         }
         for (id, token) in gguf.tokens.enumerated() where gguf.isOf(3, id) && !token.isEmpty {
             added.append(AddedToken(token, isSpecial: true, isNormalized: false))
@@ -132,7 +142,7 @@ extension TokenizerParts {
     }
 
     /// The tokens by id; of equal ones the first counts.
-    private static func vocabulary(_ tokens: [String], source: String) throws -> Vocabulary {
+    static func vocabulary(_ tokens: [String], source: String) throws -> Vocabulary {
         var vocabulary = Vocabulary(expected: tokens.count)
         for (id, token) in tokens.enumerated() { _ = try vocabulary.insert(token.utf8, id: Int32(id)) }
         try vocabulary.finish(source: source)
@@ -147,7 +157,7 @@ extension TokenizerParts {
             try merge.withUTF8 { try merges.append($0) }
         }
         var settings = BPE.Settings()
-        settings.takesWholePieces = ["llama3", "llama-v3", "llama-bpe"].contains(gguf.pre)
+        settings.takesWholePieces = gguf.takesWholePieces
         model = BPE(vocabulary, merges: try merges.table(vocabulary, prefix: ""), settings)
         try gguf.layout(source).apply(to: &self, source: source)
     }
@@ -166,7 +176,7 @@ extension TokenizerParts {
         // Without merges, tokens of a higher score are merged first.
         let table =
             gguf.merges.isEmpty
-            ? try MergeList.implied(by: vocabulary, scores: gguf.scores.map(Double.init))
+            ? try MergeTable(MergeList.implied(by: vocabulary, scores: gguf.scores.map(Double.init)))
             : try merges.table(vocabulary, prefix: "")
         model = BPE(
             vocabulary, merges: table,
@@ -211,7 +221,7 @@ extension TokenizerParts {
 
 extension MergeList {
     /// The merges that a vocabulary with scores implies: higher scores first, of equal ones that with the longer parts.
-    fileprivate static func implied(by vocabulary: Vocabulary, scores: [Double]) throws -> MergeTable {
+    static func implied(by vocabulary: Vocabulary, scores: [Double]) -> [MergeTable.Entry] {
         struct Candidate {
             var score: Double
             var lengths: (Int, Int)
@@ -238,6 +248,6 @@ extension MergeList {
             if first.lengths != second.lengths { return first.lengths > second.lengths }
             return a < b
         }
-        return try MergeTable(order.map { candidates[$0].merge })
+        return order.map { candidates[$0].merge }
     }
 }

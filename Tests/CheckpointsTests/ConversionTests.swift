@@ -48,6 +48,32 @@ import Torch
         }
     }
 
+    @Test func whatStandsBesideTheWeightsComesAlongUnlessItIsThere() throws {
+        try withFolder { scratch, folder in
+            let source = scratch.folder + "/in"
+            try makeFolder(source)
+            try makeFolder(source + "/inner.json")
+            defer {
+                removeFolder(source + "/inner.json")
+                removeFolder(source)
+            }
+            try convertCheckpoint(from: fixture("types.safetensors"), to: source)
+            for (name, text) in [
+                ("config.json", #"{"torch_dtype": "float32", "hidden_size": 4}"#), ("tokenizer.model", "a"),
+                ("merges.txt", "b"), ("other.bin.index.json", "{}"), ("notes.md", "c"),
+                ("chat_template.jinja", "d"),
+            ] { try writeFile(text, to: "\(source)/\(name)") }
+            try writeFile("mine", to: "\(folder)/merges.txt")
+            let summary = try convertCheckpoint(from: source, to: folder, type: .float16)
+            let names = ["model.safetensors", "chat_template.jinja", "config.json", "tokenizer.model"]
+            #expect(summary.files == names.map { "\(folder)/\($0)" })
+            #expect(try listFolder(folder) == (names + ["merges.txt"]).sorted())
+            let config = try JSON(contentsOf: folder + "/config.json")
+            #expect(config == ["torch_dtype": "float16", "hidden_size": 4])
+            #expect(try readFile(folder + "/merges.txt", limit: 9) == Array("mine".utf8))
+        }
+    }
+
     /// Numbers where rounding, subnormal numbers, zeros and infinities meet, beside random ones.
     private func numbers() -> [Float] {
         var random = CounterRandom(seed: 3, sample: 0, purpose: "numbers")

@@ -10,8 +10,15 @@ import Tokenizers
         return members.sorted { ($0.value.integer ?? 0) < ($1.value.integer ?? 0) }.map(\.key)
     }
 
+    /// The tokenizer that the vocabulary makes once it is written as tokenizer.json.
+    private func written(_ vocabulary: GGUFVocabulary) throws -> Tokenizer {
+        let text = try vocabulary.tokenizerFile().text()
+        return try Tokenizer(parsing: Array(text.utf8), source: "written")
+    }
+
     private func compare(_ vocabulary: GGUFVocabulary, _ kind: String) throws {
         let tokenizer = try Tokenizer(gguf: vocabulary)
+        let written = try written(vocabulary)
         let reference = try Tokenizer(contentsOf: "\(subwords)/\(kind)")
         let rows = try #require(try JSON(contentsOf: "\(subwords)/cases.json")[kind]?["rows"]?.array)
         for row in rows {
@@ -19,6 +26,8 @@ import Tokenizers
             let ids = try tokenizer.encode(text, pair: row["pair"]?.string).ids
             #expect(ids == row["ids"]?.integers, "\(kind) \(JSON.quoted(text))")
             #expect(try tokenizer.decode(ids) == reference.decode(ids))
+            #expect(try written.encode(text, pair: row["pair"]?.string).ids == ids)
+            #expect(try written.decode(ids) == reference.decode(ids))
         }
     }
 
@@ -56,8 +65,12 @@ import Tokenizers
         (vocabulary.unknownID, vocabulary.beginningID, vocabulary.endID) = (0, 1, 2)
         let tokenizer = try Tokenizer(gguf: vocabulary)
         let reference = try Tokenizer(contentsOf: "\(subwords)/llama-first")
+        let written = try written(vocabulary)
         for text in ["What colour is the shape?", " two  spaces", "naïve 你好</s>x\n", "привет 👍"] {
-            #expect(try tokenizer.encode(text).ids == reference.encode(text).ids)
+            let ids = try reference.encode(text).ids
+            #expect(try tokenizer.encode(text).ids == ids)
+            #expect(try written.encode(text).ids == ids)
+            #expect(try written.decode(ids) == tokenizer.decode(ids))
         }
         #expect(tokenizer.specialTokens.end?.id == 2)
     }
@@ -82,5 +95,17 @@ import Tokenizers
         let vocabulary = GGUFVocabulary(
             model: "bert", tokens: ["[UNK]", "[CLS]", "[SEP]", "\u{2581}red", "s", "\u{2581}cat"])
         #expect(try Tokenizer(gguf: vocabulary).encode("Cats red").ids == [1, 5, 4, 3, 2])
+    }
+
+    @Test("what is written names the special tokens and the template; other kinds are refused")
+    func writtenConfiguration() throws {
+        var vocabulary = GGUFVocabulary(model: "bert", tokens: ["[CLS]", "[SEP]", "[UNK]"])
+        (vocabulary.beginningID, vocabulary.endID) = (0, 1)
+        let json = vocabulary.tokenizerConfiguration(chatTemplate: "{{ x }}")
+        #expect(json["bos_token"]?.string == "[CLS]" && json["eos_token"]?.string == "[SEP]")
+        #expect(json["chat_template"]?.string == "{{ x }}" && json["pad_token"] == nil)
+        #expect(throws: VQAError.self) { try vocabulary.tokenizerFile() }
+        vocabulary.model = "llama"
+        #expect(throws: VQAError.self) { try vocabulary.tokenizerFile() }
     }
 }

@@ -1,8 +1,15 @@
 import ArgumentParser
+import Backbones
 import Checkpoints
 import Runs
 import Support
 import Training
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
 
 struct ConvertCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -16,7 +23,8 @@ struct ConvertCommand: ParsableCommand {
               vqa convert base-folder merged-folder --adapter lora-folder
 
             Reads safetensors, torch files (nothing in them is executed), sharded indices and GGUF; writes safetensors, one
-            tensor at a time. A GGUF model becomes a folder with config.json and Hugging Face's names.
+            tensor at a time. A GGUF model becomes a folder with config.json, its tokenizer and Hugging Face's names; from folder
+            to folder, configurations and tokenizer come along.
             """)
 
     @Argument(help: ArgumentHelp("The weights: a file or a folder.", valueName: "from"))
@@ -52,11 +60,14 @@ struct ConvertCommand: ParsableCommand {
                 remedy: nearestMatch(to: dtype, in: names).map { "did you mean '\($0)'?" })
         }
         let bytes = shardSize.map { Int($0 * 1e9) }
-        let summary = try asBadInput {
+        var summary = try asBadInput {
             if let adapter {
                 return try mergeAdapter(adapter, into: source, to: destination, type: type, shardBytes: bytes)
             }
             return try convertCheckpoint(from: source, to: destination, type: type, shardBytes: bytes)
+        }
+        if !destination.hasSuffix(".safetensors"), !isFolder(source), try FileKind.sniff(source) == .gguf {
+            summary = try summary.adding(writeTokenizer())
         }
         if json {
             return try Output.print([
@@ -66,5 +77,16 @@ struct ConvertCommand: ParsableCommand {
         }
         for file in summary.files { try Output.print(file) }
         try Output.print("\(summary.tensorCount) tensors, \(byteText(summary.byteCount))")
+    }
+
+    /// The tokenizer of the GGUF file; the weights are of use without one that cannot be written.
+    private func writeTokenizer() throws -> [String] {
+        do {
+            return try convertTokenizer(ofGGUF: source, to: destination)
+        } catch let error as VQAError {
+            try Output.write(
+                "warning: the folder has no tokenizer: \(error)\n", to: STDERR_FILENO, path: "standard error")
+            return []
+        }
     }
 }
