@@ -17,6 +17,7 @@ public func scoreTable(_ scores: Scores) -> [String] {
         }
         lines.append(line)
     }
+    lines += scores.remarks
     if !scores.unexpected.isEmpty {
         let first = scores.unexpected.prefix(5).map(\.text).joined(separator: ", ")
         lines.append(

@@ -35,6 +35,30 @@ import Testing
         #expect(outcome.output.contains("yes/no"))
     }
 
+    @Test("a table says which figures are missing, and why") func remarks() throws {
+        let folder = try TemporaryFolder()
+        let scenes = folder.path + "/scenes"
+        let made = try Program.run(
+            ["scenes", "--format", "coco", "--images", "6", "--size", "64", "--output", scenes])
+        try #require(made.code == 0, "\(made.errors)")
+        let captions = scenes + "/annotations/captions_test2017.json"
+        let images = try #require(try JSON(contentsOf: captions)["images"]?.array)
+        let rows = images.map { image -> JSON in
+            ["image_id": image["id"] ?? .null, "caption": "a red circle"]
+        }
+        let answers = try folder.write("captions.json", Array(JSON.array(rows).text().utf8))
+        let outcome = try Program.run(
+            [
+                "score", "--task", "coco-captions", "--table", "--questions", captions, "--predictions",
+                answers,
+            ],
+            environment: ["VQA_CAPTION_TOOLS": folder.path + "/none"])
+        #expect(outcome.code == 0 && outcome.output.contains("rouge_l"))
+        for name in ["METEOR", "SPICE"] {
+            #expect(outcome.output.contains("\n\(name) was not computed: "))
+        }
+    }
+
     @Test("a misspelt task gets the nearest one as a hint") func task() throws {
         let error = try Program.fails(["score", "--task", "vqa-v2x"] + files + predictions)
         #expect(error.contains("vqav2"))
