@@ -45,7 +45,8 @@ struct DVPAdaptation: Adaptation {
         ) { $0.images.first.flatMap { features.rows[$0] } }
         try run.report(
             items: trainData.items.count, unanswerable: trainData.unanswerable, unseen: trainData.unseen)
-        try model.measure(texts: trainData.texts.map(\.ids), visual: features.tokens)
+        try model.measure(
+            texts: trainData.texts.map(\.ids), visual: features.tokens, precision: precision)
         trained = DVPLearner(
             model, trainData, reader: reader, visual: features.tokens, classes: vocabulary.answers.count,
             precision: precision, cachesLower: configuration.cachesFeatures)

@@ -17,7 +17,7 @@ import Torch
             [1] + (0..<6).map { _ in Int.random(in: 3..<30, using: &random) } + [2]
         }
         let visual = try Tensor.normal([30, 4, 16]) * 3 + 5
-        try model.measure(texts: texts, visual: visual)
+        try model.measure(texts: texts, visual: visual, precision: .float32)
         let norms = try Dictionary(
             uniqueKeysWithValues: model.trainableParameters().filter { $0.key.contains("_norm.") }.map {
                 ($0.key, $0.tensor)

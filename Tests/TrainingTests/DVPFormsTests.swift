@@ -67,6 +67,25 @@ import Training
         for (x, y) in zip(a, b) { #expect(abs(x - y) <= 1e-4 * max(1, abs(y))) }
     }
 
+    @Test(
+        "frozen weights and products in bfloat16 learn as those in float32 do",
+        arguments: forms + [Form(model: "bert", settings: ["preset=released", "use_adapter=true"])])
+    func halfPrecision(_ form: Form) throws {
+        let world = try TinyWorld()
+        defer { world.remove() }
+        let settings = Self.overrides(world, form) + ["drop_rate=0", "max_epoch=1", "baselines=true"]
+        func losses(_ precision: String) throws -> [Double] {
+            let outcome = try world.train(precision, settings + ["precision=\(precision)"])
+            #expect(outcome.record.metaInfo.dtype == precision)
+            #expect(try !readJSONLines("\(outcome.folder)/predictions.jsonl").isEmpty)
+            return try readJSONLines("\(outcome.folder)/metrics.jsonl").compactMap { $0["loss"]?.double }
+        }
+        let (whole, half) = (try losses("float32"), try losses("bfloat16"))
+        #expect(whole.count == half.count && whole.count > 4)
+        // bfloat16 keeps 8 bits of a number, and differences add up from step to step.
+        for (x, y) in zip(whole, half) { #expect(abs(x - y) <= 0.1 * max(1, x), "\(whole), \(half)") }
+    }
+
     @Test("the batch of an evaluation does not change what is written") func batches() throws {
         let world = try TinyWorld()
         defer { world.remove() }
@@ -204,6 +223,7 @@ import Training
         arguments: [
             [], ["preset=released", "use_adapter=false", "drop_rate=0.1"],
             ["language_model=llama", "answers=write"], ["language_model=t5"],
+            ["language_model=llama", "precision=bfloat16"],
         ])
     func search(_ settings: [String]) throws {
         let world = try TinyWorld()

@@ -57,7 +57,8 @@ extension DVP {
     /// - Parameters:
     ///   - texts: the distinct texts of the training data, as ids.
     ///   - visual: visual tokens of the training data, [rows, N, V].
-    public func measure(texts: [[Int]], visual: Tensor) throws {
+    ///   - precision: of the matrix products, as in training.
+    public func measure(texts: [[Int]], visual: Tensor, precision: DType) throws {
         guard settings.standardizes == true, !texts.isEmpty, visual.shape[0] > 0 else { return }
         try withoutGradients {
             if let visualNorm {
@@ -67,7 +68,8 @@ extension DVP {
                 try visualNorm.weight.copy(from: scale)
                 try visualNorm.bias.copy(from: shift)
             }
-            let states = try textStates(Self.spread(texts.count).map { texts[$0] })
+            let shown = Self.spread(texts.count).map { texts[$0] }
+            let states = try withAutocast(precision) { try textStates(shown) }
             for (arm, queries) in zip(arms, states.queries) { try arm.queryNorm?.measure(queries) }
             try featureNorm?.measure(states.end)
         }
