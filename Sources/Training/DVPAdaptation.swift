@@ -27,7 +27,7 @@ struct DVPAdaptation: Adaptation {
             backbone, answers: configuration.dvp.answers, maxLength: configuration.maxTextLength,
             prompt: configuration.prompt)
         tower = try VisionTower(configuration.visionModel, imageSize: configuration.imageSize)
-        precision = try chosenPrecision(configuration.precision)
+        precision = try run.startedIn ?? chosenPrecision(configuration.precision)
         run.say("models: \(backbone.name) and \(tower.name), frozen, in \(precision)")
 
         // Before the images, which may take hours: a setting that does not fit the model ends the run here.

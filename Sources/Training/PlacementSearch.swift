@@ -45,9 +45,8 @@ public struct PlacementSearch {
         shouldStop: @escaping () -> Bool
     ) throws -> Outcome {
         let clock = Stopwatch()
-        let run = TrainingRun(configuration, say: say)
         let resumed = try resume.map { try RunFolder.resume($0, warn: say) }
-        if let resumed { try run.requireSameConfiguration(as: resumed) }
+        let run = try TrainingRun(configuration, say: say).goingOn(with: resumed)
         let setup = try run.prepare(isSearch: true, shouldStop: shouldStop)
         let learner = try searchLearner(setup)
         var (folder, record) = try run.open(

@@ -47,7 +47,7 @@ struct ScienceQAAdaptation: Adaptation {
             plan.settings.searchLayers = configuration.search.layers(of: count)
         }
         self.plan = plan
-        precision = try chosenPrecision(configuration.precision)
+        precision = try run.startedIn ?? chosenPrecision(configuration.precision)
         run.say("models: \(backbone.language.name) and \(backbone.vision.name), frozen, in \(precision)")
         var model = try backbone.model(plan.settings)
         try model.prepareTraining(seed: configuration.seed, precision: precision)

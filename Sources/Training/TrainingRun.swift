@@ -28,6 +28,8 @@ public struct TrainingRun {
     let say: (String) -> Void
     /// The search that chose the placement, for the report.
     public var placement: Placement?
+    /// The type that the run to go on with was started in.
+    private(set) var startedIn: DType?
 
     /// - Parameter say: receives one line about each stage.
     public init(_ configuration: TrainingConfiguration, say: @escaping (String) -> Void) {
@@ -55,8 +57,7 @@ public struct TrainingRun {
         }
         let clock = Stopwatch()
         let resumed = try resume.map { try RunFolder.resume($0, warn: say) }
-        if let resumed { try requireSameConfiguration(as: resumed) }
-        let setup = try prepare(shouldStop: shouldStop)
+        let setup = try goingOn(with: resumed).prepare(shouldStop: shouldStop)
         if let path = configuration.loadPath { try load(path, into: setup) }
         var (folder, record) = try open(
             setup, resumed, name: configuration.name, output: output, overwrite: overwrite, command)
@@ -69,6 +70,17 @@ public struct TrainingRun {
             try writeFile(description.text(indented: true) + "\n", to: path + "/adapter_config.json")
         }
         return try finish(setup, folder, &record, clock)
+    }
+
+    /// This run as the one that goes on with a folder, if there is one: its configuration is the same, and it computes in the
+    /// type that it was started in, because `auto` may choose another one today.
+    func goingOn(with folder: RunFolder?) throws -> TrainingRun {
+        guard let folder else { return self }
+        try requireSameConfiguration(as: folder)
+        var run = self
+        let name = try folder.readRecord()?.metaInfo.dtype
+        run.startedIn = [DType.float32, .bfloat16].first { "\($0)" == name }
+        return run
     }
 
     /// The loop, and the choice of the epoch.

@@ -37,6 +37,22 @@ import Training
         #expect(answers.map(\.text).contains("red"))
     }
 
+    @Test("a resumed run computes in the type that it was started in, whatever auto would choose now")
+    func resumedPrecision() throws {
+        let world = try TinyWorld()
+        defer { world.remove() }
+        for started in ["float32", "bfloat16"] {
+            let settings = ["precision=auto", "baselines=false"]
+            #expect(throws: VQAError.self) { _ = try world.train(started, settings, stopAfter: 7) }
+            let path = "\(world.folder)/\(started)/run.json"
+            let other = started == "float32" ? "bfloat16" : "float32"
+            let record = try String(decoding: readFile(path, limit: 1 << 20), as: UTF8.self)
+            try writeFile(record.replacing("\"\(other)\"", with: "\"\(started)\""), to: path)
+            let resumed = try world.train(started, settings, resume: true)
+            #expect(resumed.record.metaInfo.dtype == started)
+        }
+    }
+
     @Test(
         "interrupted anywhere, a resumed run gives the same losses and the same adapter",
         arguments: [1, 5, 7, 13])
