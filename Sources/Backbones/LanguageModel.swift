@@ -64,7 +64,10 @@ public struct LanguageModel {
             try isFolder(path)
             ? LanguageModelFolder(path, vision: vision).open(format) : LanguageModelFile(path).open(format)
         family = opened.family
-        network = opened.network
+        var network = opened.network
+        // A prompt is read in bfloat16 where the processor has it, as llama.cpp reads it in 8 bits; steps are not rounded.
+        if Engine.hasNativeBFloat16 { try network.allowRounding() }
+        self.network = network
         tokenizer = opened.tokenizer
         questionTokenizer = opened.questionTokenizer
         processor = opened.processor
@@ -218,6 +221,29 @@ extension Tokenizer {
     public init(ofModel name: String) throws {
         let path = try ModelLibrary.locate(name)
         self = try path.hasSuffix(".gguf") ? LanguageModelFile.tokenizer(path) : Tokenizer(contentsOf: path)
+    }
+}
+
+extension LanguageModel.Network {
+    /// Lets products of many rows with packed weights be rounded: see ``QuantisedWeight/rounds``.
+    fileprivate mutating func allowRounding() throws {
+        func allowed<Part: Module>(_ part: Part) throws -> Part {
+            var part = part
+            try part.forEachLayer { _, layer in
+                guard var linear = layer as? Linear else { return }
+                linear.allowRounding()
+                layer = linear
+            }
+            return part
+        }
+        switch self {
+        case .decoder(let model): self = .decoder(try allowed(model))
+        case .t5(let model): self = .t5(try allowed(model))
+        case .llava(let model): self = .llava(try allowed(model))
+        case .instructBLIP(let model): self = .instructBLIP(try allowed(model))
+        case .idefics(let model): self = .idefics(try allowed(model))
+        case .idefics2(let model): self = .idefics2(try allowed(model))
+        }
     }
 }
 

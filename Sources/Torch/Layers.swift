@@ -84,6 +84,9 @@ public struct Linear: Module, PackableLayer {
         quantised = nil
     }
 
+    /// Lets products of many rows with a packed weight be rounded: see ``QuantisedWeight/rounds``.
+    public mutating func allowRounding() { quantised?.rounds = true }
+
     /// Adds the change of the LoRA to the weight, which becomes a new tensor, and drops the LoRA. A quantised weight
     /// would lose precision and is refused.
     public mutating func mergeLoRA() throws(TorchError) {

@@ -220,6 +220,35 @@ extension TorchTests {
             #expect(try relativeDifference(cast, expected) < 0.02)
         }
 
+        @Test(
+            "where rounding is allowed, many rows are multiplied in bf16 and few as before, by every kernel")
+        func rounded() throws {
+            for (out, columns) in [(37, 70), (64, 96)] {
+                for bits in [4, 8] {
+                    let plain = try QuantisedWeight(weight(out, columns), bits: bits)
+                    var rounding = plain
+                    rounding.rounds = true
+                    let bias = try Tensor.normal([out], Generator(seed: 5))
+                    let half = try plain.dequantised(.bfloat16)
+                    try withEachKernels { name in
+                        let few = try Tensor.normal([32, columns], Generator(seed: 7))
+                        #expect(
+                            try few.linear(rounding, bias).floats() == few.linear(plain, bias).floats(),
+                            "\(name)")
+                        let many = try Tensor.normal([3, 11, columns], Generator(seed: 7))
+                        let found = try many.linear(rounding, bias)
+                        let expected = try many.to(.bfloat16).linear(half).to(.float32) + bias
+                        #expect(found.dtype == .float32 && found.shape == [3, 11, out])
+                        #expect(try relativeDifference(found, expected) < 0.004, "\(name)")
+                        #expect(try relativeDifference(found, many.linear(plain, bias)) < 0.02, "\(name)")
+                        let cast = try many.to(.bfloat16)
+                        #expect(
+                            try cast.linear(rounding).floats() == cast.linear(plain).floats(), "\(name)")
+                    }
+                }
+            }
+        }
+
         @Test("what does not fit is refused with a reason")
         func errors() throws {
             let good = try QuantisedWeight(weight(5, 33), bits: 4)

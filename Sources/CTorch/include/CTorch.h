@@ -15,7 +15,7 @@
 #pragma clang assume_nonnull begin
 
 /// Grows with every change of this file; the program refuses a library built for another one.
-#define CT_ABI_VERSION 5
+#define CT_ABI_VERSION 6
 
 /// One counted reference to a tensor of libtorch.
 typedef struct CTTensorImpl *CTTensor;
@@ -341,8 +341,9 @@ typedef struct CTTable {
                           CTTensorOrNull *out);
     int32_t (*packed_rows)(CTTensor packed, int32_t bits, int64_t count, int64_t columns, CTTensor indices,
                            CTTensorOrNull *out);
+    /// `rounds`: more than a few rows of fp32 may be multiplied in bf16.
     int32_t (*packed_linear)(CTTensor input, CTTensor packed, int32_t bits, int64_t rows, CTTensorOrNull bias,
-                             CTTensorOrNull *out);
+                             bool rounds, CTTensorOrNull *out);
 
     // Decoding: one step of a whole decoder in one call
     int32_t (*decoder)(const CTDecoderModel *model, CTDecoder _Nullable *_Nonnull out);

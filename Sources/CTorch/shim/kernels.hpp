@@ -57,6 +57,8 @@ struct Kernels {
     void (*prepare)(int32_t bits, const float *x, int64_t n, float *scaled, float *sums);
     /// Row `row` of a matrix as fp32, `in` numbers.
     void (*readRow)(const MatrixView &w, int64_t row, float *out);
+    /// The nearest bf16 of finite numbers, to the even one of two.
+    void (*roundRow)(const float *x, int64_t n, uint16_t *out);
     /// The smallest and the largest of 32 numbers; false unless all are finite.
     bool (*bounds)(const float *x, float *low, float *high);
     /// The nearest of the steps 0 … most from `minimum` on for each of 32 numbers; scale is above 0.

@@ -301,6 +301,14 @@ static void readRow(const MatrixView &w, int64_t row, float *out) {
 
 // --- Rounding
 
+static void roundRow(const float *x, int64_t n, uint16_t *out) {
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        __builtin_memcpy(&bits, x + i, 4);
+        out[i] = static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    }
+}
+
 static bool bounds(const float *x, float *low, float *high) {
     Floats least = load<Floats>(x), most = least, nothing = {};
     for (int64_t i = 0; i < groupSize; i += WIDTH) {
@@ -460,7 +468,7 @@ static void attend(const float *query, const RowsView &keys, const RowsView &val
 #include "gradients.inl"
 
 static const Kernels table = {
-    KERNEL_NAME,  product, prepare,  readRow, bounds,          steps,           rmsNorm,
+    KERNEL_NAME,  product, prepare,  readRow, roundRow,        bounds,          steps,               rmsNorm,
     siluMultiply, attend,  multiply, softmax, softmaxGradient, rmsNormGradient, siluMultiplyGradient,
 };
 

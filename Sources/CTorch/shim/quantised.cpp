@@ -171,6 +171,19 @@ void unpack(const MatrixView &w, int64_t first, int64_t last, float *out) {
     runTeam(body);
 }
 
+/// The same as bf16.
+void unpackRounded(const MatrixView &w, int64_t first, int64_t last, c10::BFloat16 *out) {
+    auto body = [&](int thread, int threads) {
+        Share share(last - first, thread, threads);
+        std::vector<float> numbers(w.in);
+        for (int64_t row = share.first; row < share.last; row++) {
+            kernels().readRow(w, first + row, numbers.data());
+            kernels().roundRow(numbers.data(), w.in, &out[row * w.in].x);
+        }
+    };
+    runTeam(body);
+}
+
 at::Tensor rows(const MatrixView &w, const at::Tensor &indices) {
     TORCH_CHECK(indices.scalar_type() == at::kLong && indices.device().is_cpu(), "indices are int64 on the CPU");
     at::Tensor list = indices.contiguous();
@@ -210,17 +223,26 @@ at::Tensor multiplyFew(const MatrixView &w, const at::Tensor &input) {
 template <typename Body>
 void forEachTile(const MatrixView &w, at::ScalarType type, Body body) {
     int64_t step = std::max<int64_t>(64, scratchSize / w.in / tileRows * tileRows);
-    at::Tensor scratch = at::empty({std::min(step, w.out), w.in}, at::kFloat);
+    bool rounds = type == at::kBFloat16;
+    at::Tensor scratch = at::empty({std::min(step, w.out), w.in}, rounds ? type : at::kFloat);
     for (int64_t first = 0; first < w.out; first += step) {
         int64_t count = std::min(step, w.out - first);
-        unpack(w, first, first + count, scratch.mutable_data_ptr<float>());
+        if (rounds) unpackRounded(w, first, first + count, scratch.mutable_data_ptr<c10::BFloat16>());
+        else unpack(w, first, first + count, scratch.mutable_data_ptr<float>());
         body(first, count, scratch.narrow(0, 0, count).to(type));
     }
 }
 
-at::Tensor multiply(const MatrixView &w, const at::Tensor &x) {
+at::Tensor multiply(const MatrixView &w, const at::Tensor &x, bool rounds) {
     if (x.size(0) <= fewRows) return multiplyFew(w, x).to(x.scalar_type());
     at::Tensor y = at::empty({x.size(0), w.out}, x.options());
+    if (rounds && x.scalar_type() == at::kFloat) {
+        at::Tensor rounded = x.to(at::kBFloat16);
+        forEachTile(w, at::kBFloat16, [&](int64_t first, int64_t count, const at::Tensor &tile) {
+            y.narrow(1, first, count).copy_(at::mm(rounded, tile.t()));
+        });
+        return y;
+    }
     forEachTile(w, x.scalar_type(), [&](int64_t first, int64_t count, const at::Tensor &tile) {
         at::Tensor part = y.narrow(1, first, count);
         at::mm_out(part, x, tile.t());
@@ -254,7 +276,7 @@ struct ProductNode : torch::autograd::Node {
 };
 
 at::Tensor linear(const at::Tensor &input, const at::Tensor &packed, int32_t bits, int64_t out,
-                  const std::optional<at::Tensor> &bias) {
+                  const std::optional<at::Tensor> &bias, bool rounds) {
     TORCH_CHECK(input.device().is_cpu() && packed.device().is_cpu(), "packed weights multiply on the CPU only");
     TORCH_CHECK(input.dim() > 0 && input.is_floating_point(), "the input is floating-point [..., in]");
     at::Tensor x = input;
@@ -266,7 +288,7 @@ at::Tensor linear(const at::Tensor &input, const at::Tensor &packed, int32_t bit
     {
         at::NoGradGuard noGradient;
         at::Tensor flat = x.detach().reshape({-1, view.in});
-        y = flat.size(0) == 0 ? at::empty({0, out}, x.options()) : multiply(view, flat);
+        y = flat.size(0) == 0 ? at::empty({0, out}, x.options()) : multiply(view, flat, rounds);
         y = y.reshape(sizes);
     }
     if (at::GradMode::is_enabled() && x.requires_grad()) {
@@ -342,10 +364,10 @@ void fillQuantised(CTTable &t) {
             *out = give(rows(packedView(*tensor, bits, count, columns), *Borrow(indices)));
         });
     };
-    t.packed_linear = [](CTTensor input, CTTensor packed, int32_t bits, int64_t rows, CTTensorOrNull bias,
+    t.packed_linear = [](CTTensor input, CTTensor packed, int32_t bits, int64_t rows, CTTensorOrNull bias, bool rounds,
                          CTTensorOrNull *out) CT_FUNCTION {
         return guard("packed_linear", {input, packed, bias}, [&] {
-            *out = give(linear(*Borrow(input), *Borrow(packed), bits, rows, optional(bias)));
+            *out = give(linear(*Borrow(input), *Borrow(packed), bits, rows, optional(bias), rounds));
         });
     };
 }
