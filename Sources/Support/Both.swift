@@ -1,37 +1,51 @@
 import Dispatch
 
 /// The results of two pieces of work that are done at the same time, where there are two cores. When both fail, the error is
-/// the first one's.
+/// the first one's. A piece may itself be two pieces.
 public func both<First, Second>(
     _ first: () throws -> First, and second: () throws -> Second
 ) throws -> (First, Second) {
-    try withoutActuallyEscaping(first) { first in
-        try withoutActuallyEscaping(second) { second in
-            let pair = Pair(first, second)
-            // The caller does the second piece too when no other thread is free.
-            DispatchQueue.concurrentPerform(iterations: 2) { pair.run($0) }
-            return (try pair.firstResult.get(), try pair.secondResult.get())
-        }
+    var other: Result<Second, any Error>?
+    func doOther() { other = Result(catching: second) }
+    let mine = withoutActuallyEscaping(doOther) { doOther in
+        let task = OtherTask(doOther)
+        DispatchQueue.global(qos: .userInitiated).async { task.start() }
+        let mine = Result(catching: first)
+        // When no other thread was free, the caller does it too.
+        task.start()
+        task.done.wait()
+        return mine
     }
+    return (try mine.get(), try (other ?? .failure(CancellationError())).get())
 }
 
-/// Two pieces of work and what came of them. Each thread touches its own half alone.
-private final class Pair<First, Second>: @unchecked Sendable {
-    private let first: () throws -> First
-    private let second: () throws -> Second
-    private(set) var firstResult: Result<First, any Error> = .failure(CancellationError())
-    private(set) var secondResult: Result<Second, any Error> = .failure(CancellationError())
+/// Work that the first to start it does.
+private final class OtherTask: @unchecked Sendable {
+    private let lock = DispatchSemaphore(value: 1)
+    /// Under the lock; nil once it was started, so that a block that comes late holds nothing of the caller's.
+    private var work: (() -> Void)?
+    /// Signalled when the work is done.
+    let done = DispatchSemaphore(value: 0)
 
-    init(_ first: @escaping () throws -> First, _ second: @escaping () throws -> Second) {
-        self.first = first
-        self.second = second
+    init(_ work: @escaping () -> Void) { self.work = work }
+
+    func start() {
+        if run() { done.signal() }
     }
 
-    func run(_ number: Int) {
-        if number == 0 {
-            firstResult = Result(catching: first)
-        } else {
-            secondResult = Result(catching: second)
+    /// False when another has started it.
+    private func run() -> Bool {
+        guard let work = take() else { return false }
+        work()
+        return true
+    }
+
+    private func take() -> (() -> Void)? {
+        lock.wait()
+        defer {
+            work = nil
+            lock.signal()
         }
+        return work
     }
 }

@@ -145,41 +145,74 @@ public struct JSONCursor {
         return try body(text)
     }
 
+    /// The same without a look at whether the bytes are UTF-8.
+    @inline(__always)
+    private mutating func withUncheckedStringBytes(_ body: (UnsafeBufferPointer<UInt8>) -> Void) throws {
+        skipSpace()
+        guard offset < bytes.count, bytes[offset] == UInt8(ascii: "\"") else { throw unexpected("a string") }
+        let end = endOfPlainText(from: offset + 1).end
+        guard end < bytes.count, bytes[end] == UInt8(ascii: "\"") else {
+            var text = try string()
+            return text.withUTF8(body)
+        }
+        let text = UnsafeBufferPointer(rebasing: bytes[(offset + 1)..<end])
+        offset = end + 1
+        body(text)
+    }
+
     /// Reads the next key and its colon, as ``nextKey()``, and gives its UTF-8 to `body`; nil at the closing `}`.
     public mutating func withNextKeyBytes<Result>(
         _ body: (UnsafeBufferPointer<UInt8>) throws -> Result
     ) throws -> Result? {
         guard try nextMember(closing: UInt8(ascii: "}")) else { return nil }
         let result = try withStringBytes(body)
-        skipSpace()
-        guard offset < bytes.count, bytes[offset] == UInt8(ascii: ":") else {
-            throw unexpected("':' after the key")
-        }
-        offset += 1
+        try colon()
         return result
     }
 
-    /// Reads a string and appends its UTF-8 to `text`, without making a `String`; for long lists of short texts.
-    public mutating func appendString(to text: inout [UInt8]) throws {
-        try withStringBytes { text.append(contentsOf: $0) }
+    /// Reads a string and appends its bytes to `text`, without making a `String`; for long lists of short texts. They are
+    /// UTF-8 only if the file is: the caller checks all of them at once, with ``isUTF8(_:)``.
+    public mutating func appendStringUnchecked(to text: inout [UInt8]) throws {
+        try withUncheckedStringBytes { text.append(contentsOf: $0) }
     }
 
-    /// Reads the next key and its colon and appends its UTF-8 to `text`; false at the closing `}`.
-    public mutating func appendNextKey(to text: inout [UInt8]) throws -> Bool {
-        try withNextKeyBytes { text.append(contentsOf: $0) } != nil
+    /// Reads the next key and its colon and appends its bytes to `text`, as ``appendStringUnchecked(to:)``; false at the
+    /// closing `}`.
+    public mutating func appendNextKeyUnchecked(to text: inout [UInt8]) throws -> Bool {
+        guard try nextMember(closing: UInt8(ascii: "}")) else { return false }
+        try appendStringUnchecked(to: &text)
+        try colon()
+        return true
     }
 
     /// Reads a number without fraction that fits 64 bits. `1.0` and `1e3` are not integers.
     public mutating func integer() throws -> Int {
+        if let value = plainInteger() { return value }
         let (text, start) = try numberText()
-        // Ids are short: no text need be made of them.
-        if text.count <= 18, text.allSatisfy({ $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }) {
-            return text.reduce(0) { $0 * 10 + Int($1 - UInt8(ascii: "0")) }
-        }
         let written = String(decoding: text, as: UTF8.self)
         if let value = Int(written) { return value }
         offset = start
         throw unexpected("a 64-bit integer, not \(written.prefix(40))")
+    }
+
+    /// Reads up to 18 digits with a mark behind them that ends a number, as nearly all integers are; nil for anything else, and
+    /// nothing is read.
+    private mutating func plainInteger() -> Int? {
+        skipSpace()
+        var (i, value) = (offset, 0)
+        while i < bytes.count, i < offset + 18, case let digit = bytes[i] &- UInt8(ascii: "0"), digit < 10 {
+            value = value * 10 + Int(digit)
+            i += 1
+        }
+        guard i > offset, i < bytes.count, i == offset + 1 || bytes[offset] != UInt8(ascii: "0") else {
+            return nil
+        }
+        switch bytes[i] {
+        case UInt8(ascii: ","), UInt8(ascii: "}"), UInt8(ascii: "]"), 0x20, 0x0A, 0x0D:
+            offset = i
+            return value
+        default: return nil
+        }
     }
 
     /// Reads any number.
@@ -319,6 +352,14 @@ public struct JSONCursor {
         return true
     }
 
+    private mutating func colon() throws {
+        skipSpace()
+        guard offset < bytes.count, bytes[offset] == UInt8(ascii: ":") else {
+            throw unexpected("':' after the key")
+        }
+        offset += 1
+    }
+
     private mutating func skipSpace() {
         while offset < bytes.count {
             switch bytes[offset] {
@@ -453,30 +494,61 @@ public struct JSONCursor {
 }
 
 /// True when the bytes are well-formed UTF-8 (The Unicode Standard, table 3-7).
-private func isUTF8(_ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
+public func isUTF8(_ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
     var i = 0
-    while i < bytes.count {
-        let first = bytes[i]
-        i += 1
-        if first < 0x80 { continue }
-        let more: Int
-        var lowest: UInt8 = 0x80
-        var highest: UInt8 = 0xBF
-        switch first {
-        case 0xC2...0xDF: more = 1
-        case 0xE0...0xEF:
-            more = 2
-            if first == 0xE0 { lowest = 0xA0 }
-            if first == 0xED { highest = 0x9F }
-        case 0xF0...0xF4:
-            more = 3
-            if first == 0xF0 { lowest = 0x90 }
-            if first == 0xF4 { highest = 0x8F }
-        default: return false
-        }
-        guard bytes.count - i >= more, bytes[i] >= lowest, bytes[i] <= highest else { return false }
-        for k in 1..<more where bytes[i + k] & 0xC0 != 0x80 { return false }
-        i += more
+    while true {
+        i = endOfShortCharacters(bytes, from: i)
+        guard i < bytes.count else { return true }
+        guard let end = endOfCharacter(bytes, at: i) else { return false }
+        i = end
     }
-    return true
+}
+
+/// Steps over characters of one and two bytes, eight bytes at a time and without a branch for each. Stops at the beginning of a
+/// character, at the latest before a longer one or a fault.
+private func endOfShortCharacters(_ bytes: UnsafeBufferPointer<UInt8>, from start: Int) -> Int {
+    let ones: UInt64 = 0x0101_0101_0101_0101
+    let highest = ones &* 0x80
+    let raw = UnsafeRawBufferPointer(bytes)
+    var i = start
+    /// Whether the byte before is the first of two.
+    var open: UInt64 = 0
+    while i + 8 <= raw.count {
+        let word = UInt64(littleEndian: raw.loadUnaligned(fromByteOffset: i, as: UInt64.self))
+        // Of each byte the bits 7, 6 and 5, and whether one of 1 to 4 is set.
+        let (seventh, sixth, fifth) = (word & highest, word << 1 & highest, word << 2 & highest)
+        let low = ((word & (ones &* 0x1E)) &+ (ones &* 0x7F)) & highest
+        let first = seventh & sixth
+        let isOther = first & fifth | first & ~low
+        guard isOther == 0, first << 8 | open == seventh & ~sixth else { break }
+        open = first >> 56
+        i += 8
+    }
+    return open == 0 ? i : i - 1
+}
+
+/// Where the character that begins at `start` ends; nil when there is none.
+private func endOfCharacter(_ bytes: UnsafeBufferPointer<UInt8>, at start: Int) -> Int? {
+    let first = bytes[start]
+    if first < 0x80 { return start + 1 }
+    let more: Int
+    var lowest: UInt8 = 0x80
+    var highest: UInt8 = 0xBF
+    switch first {
+    case 0xC2...0xDF: more = 1
+    case 0xE0...0xEF:
+        more = 2
+        if first == 0xE0 { lowest = 0xA0 }
+        if first == 0xED { highest = 0x9F }
+    case 0xF0...0xF4:
+        more = 3
+        if first == 0xF0 { lowest = 0x90 }
+        if first == 0xF4 { highest = 0x8F }
+    default: return nil
+    }
+    guard bytes.count - start > more, bytes[start + 1] >= lowest, bytes[start + 1] <= highest else {
+        return nil
+    }
+    for k in 1...more where bytes[start + k] & 0xC0 != 0x80 { return nil }
+    return start + 1 + more
 }

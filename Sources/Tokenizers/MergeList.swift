@@ -26,6 +26,8 @@ struct MergeList {
 
     /// Reads `["a b", …]` or `[["a", "b"], …]`.
     ///
+    /// That the texts are UTF-8 is not looked at: tokens are, and these must be tokens.
+    ///
     /// - Parameter size: the bytes of the file, for a guess of the size of the texts.
     init(reading cursor: inout JSONCursor, size: Int) throws {
         self.init(expected: size / 32, source: cursor.source)
@@ -34,16 +36,16 @@ struct MergeList {
         while try cursor.nextElement() {
             if try cursor.peek() == .string {
                 let start = text.count
-                try cursor.appendString(to: &text)
+                try cursor.appendStringUnchecked(to: &text)
                 try endLine(from: start)
                 continue
             }
             try cursor.beginArray()
             guard try cursor.nextElement() else { throw cursor.failure("a merge has no tokens") }
-            try cursor.appendString(to: &text)
+            try cursor.appendStringUnchecked(to: &text)
             let middle = text.count
             guard try cursor.nextElement() else { throw cursor.failure("a merge has only one token") }
-            try cursor.appendString(to: &text)
+            try cursor.appendStringUnchecked(to: &text)
             guard try !cursor.nextElement() else { throw cursor.failure("a merge has more than two tokens") }
             try end(middle: middle)
         }
@@ -78,20 +80,27 @@ struct MergeList {
     /// - Parameter prefix: right tokens begin with it, and what they become is without it.
     func table(_ vocabulary: Vocabulary, prefix: String) throws -> MergeTable {
         let half = merges.count / 2
-        let (first, second) = try both {
-            try entries(0..<half, vocabulary, prefix: prefix)
-        } and: {
-            try entries(half..<merges.count, vocabulary, prefix: prefix)
+        let entries = try [MergeTable.Entry](unsafeUninitializedCapacity: merges.count) { entries, count in
+            func resolve(_ ranks: Range<Int>) throws {
+                try self.resolve(ranks, vocabulary, prefix: prefix) {
+                    entries.initializeElement(at: $0, to: $1)
+                }
+            }
+            _ = try both {
+                try resolve(0..<half)
+            } and: {
+                try resolve(half..<merges.count)
+            }
+            count = merges.count
         }
-        return try MergeTable(first + second)
+        return try MergeTable(entries)
     }
 
-    /// The entries of some merges.
-    private func entries(_ all: Range<Int>, _ vocabulary: Vocabulary, prefix: String) throws
-        -> [MergeTable.Entry]
-    {
-        var entries: [MergeTable.Entry] = []
-        entries.reserveCapacity(all.count)
+    /// Gives `use` the rank and the entry of some merges.
+    @inline(__always)
+    private func resolve(
+        _ all: Range<Int>, _ vocabulary: Vocabulary, prefix: String, _ use: (Int, MergeTable.Entry) -> Void
+    ) throws {
         var next = NextToken()
         var parts: [UnsafeBufferPointer<UInt8>] = []
         try text.withUnsafeBufferPointer { text in
@@ -112,14 +121,14 @@ struct MergeList {
                     guard let merged else { throw unknown(rank, withoutPrefix(prefix, rank)) }
                     guard left >= 0 else { throw unknown(rank, Array(part(.left, rank, text))) }
                     guard right >= 0 else { throw unknown(rank, Array(part(.right, rank, text))) }
-                    entries.append(
+                    use(
+                        rank,
                         MergeTable.Entry(
                             left: vocabulary.id(number: Int(left)), right: vocabulary.id(number: Int(right)),
                             id: vocabulary.id(number: merged)))
                 }
             }
         }
-        return entries
     }
 
     /// The left token of a merge, the right one, or both.

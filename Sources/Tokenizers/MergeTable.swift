@@ -29,11 +29,24 @@ struct MergeTable: Sendable {
         self.entries = entries
         index = HashIndex(count: entries.count)
         let factor = factor
-        entries.withUnsafeBufferPointer { entries in
-            _ = index.insert(
-                below: entries.count, hash: { Self.hash(entries[$0].left, entries[$0].right, factor) },
-                replaces: true,
-                areEqual: { entries[$0].left == entries[$1].left && entries[$0].right == entries[$1].right })
+        try entries.withUnsafeBufferPointer { entries in
+            _ = try index.insert(
+                Pairs(entries: entries, factor: factor), below: entries.count, replaces: true,
+                onTwoThreads: entries.count > 10_000)
+        }
+    }
+
+    /// The pairs of the entries.
+    private struct Pairs: HashedThings {
+        let entries: UnsafeBufferPointer<Entry>
+        let factor: UInt64
+
+        @inline(__always)
+        func hash(_ rank: Int) -> UInt64 { MergeTable.hash(entries[rank].left, entries[rank].right, factor) }
+
+        @inline(__always)
+        func areEqual(_ rank: Int, _ other: Int) -> Bool {
+            entries[rank].left == entries[other].left && entries[rank].right == entries[other].right
         }
     }
 

@@ -136,7 +136,7 @@ struct ScoredPieces {
     }
 
     mutating func append(reading cursor: inout JSONCursor) throws {
-        try cursor.appendString(to: &text)
+        try cursor.withStringBytes { text.append(contentsOf: $0) }
         ends.append(text.count)
     }
 

@@ -43,7 +43,14 @@ struct TokenizerParts {
             switch key {
             case "model":
                 guard model == nil else { throw cursor.failure("\"model\" appears twice") }
-                model = try ModelReader.read(&cursor, size: bytes.count)
+                // Its tables take long; what splits texts, which stands before it, is made meanwhile.
+                let ((read, behind), splitter) = try both { [cursor] in
+                    var cursor = cursor
+                    return (try ModelReader.read(&cursor, size: bytes.count), cursor)
+                } and: {
+                    try PreTokenizer.read(components["pre_tokenizer"], source: source)
+                }
+                (model, cursor, preTokenizer) = (read, behind, splitter)
             case "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "truncation",
                 "padding":
                 guard components.updateValue(try JSON(reading: &cursor), forKey: key) == nil else {
@@ -56,7 +63,9 @@ struct TokenizerParts {
         guard let model else { throw cursor.failure("there is no \"model\"; is this a tokenizer.json?") }
         self.model = model
         normalizer = try Normalizer.read(components["normalizer"], source: source)
-        preTokenizer = try PreTokenizer.read(components["pre_tokenizer"], source: source)
+        if preTokenizer == nil {
+            preTokenizer = try PreTokenizer.read(components["pre_tokenizer"], source: source)
+        }
         postProcessor = try PostProcessor(components["post_processor"], source: source)
         decoder = try TokenDecoder(components["decoder"], source: source)
         truncation = try Truncation.read(components["truncation"], source: source)

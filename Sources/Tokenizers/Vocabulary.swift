@@ -15,7 +15,7 @@ struct Vocabulary: Sendable {
     }
 
     /// The tokens as lists that lie still in memory.
-    private struct Texts {
+    private struct Texts: HashedThings {
         let text: UnsafeBufferPointer<UInt8>
         let tokens: UnsafeBufferPointer<Token>
         let seed: UInt64
@@ -63,9 +63,7 @@ struct Vocabulary: Sendable {
         try endToken(id: id)
         let isNew = text.withUnsafeBufferPointer { text in
             tokens.withUnsafeBufferPointer { tokens in
-                let texts = Texts(text: text, tokens: tokens, seed: seed)
-                return index.insert(
-                    tokens.count - 1, hash: { texts.hash($0) }, areEqual: { texts.areEqual($0, $1) })
+                index.insert(tokens.count - 1, of: Texts(text: text, tokens: tokens, seed: seed))
             }
         }
         if !isNew {
@@ -85,7 +83,7 @@ struct Vocabulary: Sendable {
         tokens.reserveCapacity(size / 32)
         try cursor.beginObject()
         var next: Int32 = 0
-        while try cursor.appendNextKey(to: &text) {
+        while try cursor.appendNextKeyUnchecked(to: &text) {
             try endToken(id: next)
             let id = try cursor.integer()
             guard let id = Int32(exactly: id), id >= 0 else {
@@ -94,16 +92,38 @@ struct Vocabulary: Sendable {
             tokens[tokens.count - 1].id = id
             next = id == .max ? 0 : id + 1
         }
-        index = HashIndex(count: count)
-        let duplicate = text.withUnsafeBufferPointer { text in
-            tokens.withUnsafeBufferPointer { tokens in
-                let texts = Texts(text: text, tokens: tokens, seed: seed)
-                return index.insert(
-                    below: tokens.count, hash: { texts.hash($0) }, areEqual: { texts.areEqual($0, $1) })
+        let (found, table) = try both { [self] in
+            var index = HashIndex(count: count)
+            let duplicate = try text.withUnsafeBufferPointer { text in
+                try tokens.withUnsafeBufferPointer { tokens in
+                    try index.insert(Texts(text: text, tokens: tokens, seed: seed), below: tokens.count)
+                }
             }
+            if let duplicate { throw try Self.duplicate(duplicate, beginning) }
+            return index
+        } and: { [self] in
+            guard isOfCharacters else { throw try Self.notUTF8(beginning) }
+            return try numbersByID(source: beginning.source)
         }
-        if let duplicate { throw try Self.duplicate(duplicate, beginning) }
-        try finish(source: beginning.source)
+        (index, numbers) = (found, table)
+    }
+
+    /// Whether all tokens are UTF-8: together they are, and none begins within a character.
+    private var isOfCharacters: Bool {
+        var start = 0
+        for token in tokens {
+            let end = Int(token.end)
+            if start < end, text[start] & 0xC0 == 0x80 { return false }
+            start = end
+        }
+        return text.withUnsafeBufferPointer { isUTF8($0) }
+    }
+
+    /// The error of a token that is not UTF-8; finds its place in the file.
+    private static func notUTF8(_ beginning: JSONCursor) throws -> VQAError {
+        var cursor = beginning
+        try cursor.skipValue()
+        return cursor.failure("a token before this is not UTF-8")
     }
 
     /// Ends the token whose text was appended last.
@@ -130,18 +150,21 @@ struct Vocabulary: Sendable {
         var cursor = beginning
         var ignored: [UInt8] = []
         try cursor.beginObject()
-        _ = try cursor.appendNextKey(to: &ignored)
+        _ = try cursor.appendNextKeyUnchecked(to: &ignored)
         for _ in 0..<number {
             try cursor.skipValue()
-            _ = try cursor.appendNextKey(to: &ignored)
+            _ = try cursor.appendNextKeyUnchecked(to: &ignored)
         }
         return cursor.failure("a token appears twice, for the second time before this")
     }
 
     /// Makes the table from ids to tokens. Call once, after the last token.
-    mutating func finish(source: String) throws {
+    mutating func finish(source: String) throws { numbers = try numbersByID(source: source) }
+
+    /// By id: number of the token, or -1.
+    private func numbersByID(source: String) throws -> [Int32] {
         let failed = "cannot read the vocabulary"
-        guard var lowest = tokens.first?.id else { return }
+        guard var lowest = tokens.first?.id else { return [] }
         var highest = lowest
         for token in tokens {
             lowest = min(lowest, token.id)
@@ -152,7 +175,7 @@ struct Vocabulary: Sendable {
             throw VQAError(
                 failed, at: source, because: "the id \(highest) is too large for \(count) tokens")
         }
-        numbers = Array(repeating: -1, count: Int(highest) + 1)
+        var numbers = [Int32](repeating: -1, count: Int(highest) + 1)
         for (number, token) in tokens.enumerated() {
             let id = Int(token.id)
             guard numbers[id] < 0 else {
@@ -163,6 +186,7 @@ struct Vocabulary: Sendable {
             }
             numbers[id] = Int32(truncatingIfNeeded: number)
         }
+        return numbers
     }
 
     // MARK: Looking up
@@ -189,19 +213,42 @@ struct Vocabulary: Sendable {
         return index.number(TextHash.value(of: token, seed: seed)) { isToken($0, token) }
     }
 
+    /// A token that is searched for together with others.
+    private struct Search {
+        var hash: UInt64
+        /// What stands in the place of its hash.
+        var entry: UInt32 = 0
+        /// What it probably is, -1 for nothing.
+        var number: Int32 = -1
+        /// Where the text of that token is.
+        var start: UInt32 = 0
+        var end: UInt32 = 0
+    }
+
     /// The numbers of many tokens, -1 for those that are missing. Each step is done for all before the next, so that their
     /// waits for memory overlap.
     func numbers(of texts: [UnsafeBufferPointer<UInt8>]) -> [Int32] {
-        let hashes = texts.map { TextHash.value(of: $0, seed: seed) }
-        let entries = hashes.map { index.entry($0) }
-        let candidates = zip(hashes, entries).map { index.candidate($0, $1) ?? -1 }
-        let ends = candidates.map { $0 < 0 ? (0, 0) : ($0 == 0 ? 0 : tokens[$0 - 1].end, tokens[$0].end) }
-        return text.withUnsafeBufferPointer { all in
-            texts.indices.map { i in
-                guard candidates[i] >= 0 else { return -1 }
-                let candidate = UnsafeBufferPointer(rebasing: all[Int(ends[i].0)..<Int(ends[i].1)])
-                if TextHash.areEqual(candidate, texts[i]) { return Int32(truncatingIfNeeded: candidates[i]) }
-                return number(of: texts[i]).map { Int32(truncatingIfNeeded: $0) } ?? -1
+        withUnsafeTemporaryAllocation(of: Search.self, capacity: texts.count) { searches in
+            for i in texts.indices {
+                searches.initializeElement(
+                    at: i, to: Search(hash: TextHash.value(of: texts[i], seed: seed)))
+            }
+            for i in texts.indices { searches[i].entry = index.entry(searches[i].hash) }
+            for i in texts.indices {
+                guard let number = index.candidate(searches[i].hash, searches[i].entry) else { continue }
+                searches[i].number = Int32(truncatingIfNeeded: number)
+                (searches[i].start, searches[i].end) = (
+                    number == 0 ? 0 : tokens[number - 1].end, tokens[number].end
+                )
+            }
+            return text.withUnsafeBufferPointer { all in
+                texts.indices.map { i in
+                    let search = searches[i]
+                    guard search.number >= 0 else { return -1 }
+                    let found = UnsafeBufferPointer(rebasing: all[Int(search.start)..<Int(search.end)])
+                    if TextHash.areEqual(found, texts[i]) { return search.number }
+                    return number(of: texts[i]).map { Int32(truncatingIfNeeded: $0) } ?? -1
+                }
             }
         }
     }

@@ -58,16 +58,16 @@ import Testing
                         try strings.beginArray()
                         try texts.beginArray()
                         #expect(try strings.nextElement() && texts.nextElement())
-                        try texts.appendString(to: &text)
+                        try texts.appendStringUnchecked(to: &text)
                         let string = try strings.string()
                         #expect(text == Array(("before" + string).utf8))
                         #expect(texts.offset == strings.offset)
                         #expect(try texts.nextElement())
                         try texts.beginObject()
-                        #expect(try texts.appendNextKey(to: &text))
+                        #expect(try texts.appendNextKeyUnchecked(to: &text))
                         #expect(text == Array(("before" + string + string).utf8))
                         #expect(try texts.integer() == 1)
-                        #expect(try !texts.appendNextKey(to: &text))
+                        #expect(try !texts.appendNextKeyUnchecked(to: &text))
                     }
                 }
             }
@@ -84,10 +84,30 @@ import Testing
                     for cut in [source, Array(source.dropLast())] {
                         cut.withUnsafeBufferPointer { cut in
                             var cursor = JSONCursor(cut, source: "text")
-                            var text: [UInt8] = []
-                            #expect(throws: VQAError.self) { try cursor.appendString(to: &text) }
+                            #expect(throws: VQAError.self) { try cursor.withStringBytes { _ in } }
                         }
                     }
+                }
+            }
+        }
+    }
+
+    @Test("bytes are UTF-8 as the standard library has it, whatever stands around them")
+    func characters() {
+        let parts: [[UInt8]] = [
+            Array("é".utf8), Array("中".utf8), Array("😀".utf8), [0x80], [0xC0, 0x80], [0xC1, 0xBF], [0xC3],
+            [0xC3, 0x28],
+            [0xE0, 0x9F, 0xBF], [0xED, 0xA0, 0x80], [0xE4, 0xB8], [0xF0, 0x8F, 0xBF, 0xBF],
+            [0xF4, 0x90, 0x80, 0x80],
+            [0xF5, 0x80, 0x80, 0x80], [0xFF], [],
+        ]
+        for length in 0..<18 {
+            for place in 0...length {
+                for part in parts {
+                    var bytes = [UInt8](repeating: 0x61, count: length)
+                    bytes.insert(contentsOf: part, at: place)
+                    let expected = String(validating: bytes, as: UTF8.self) != nil
+                    #expect(bytes.withUnsafeBufferPointer { isUTF8($0) } == expected, "\(bytes)")
                 }
             }
         }
