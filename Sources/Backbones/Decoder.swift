@@ -290,12 +290,21 @@ public struct DecoderLayer: Module {
     ) throws -> Tensor {
         let whole = try tap.at(.blockInput, layer, input)
         let normed = try tap.at(.attentionInput, layer, inputNorm(whole))
-        let attended = try attend(normed, context, cache, layer, tap, tail, bias)
+        let attended = try attend(rounded(normed, tap), context, cache, layer, tap, tail, bias)
         let residual = try tail.map { try whole.sliced(1, whole.shape[1] - $0) } ?? whole
         let middle = try residual + tap.at(.attentionOutput, layer, attended)
-        let fedInput = try middleNorm(middle)
+        let fedInput = try rounded(middleNorm(middle), tap)
         let fed = try down(activation.gated(gate(fedInput), up(fedInput)))
         return try tap.at(.blockOutput, layer, middle + tap.at(.mlpOutput, layer, fed))
+    }
+
+    /// What enters the maps of a prompt, in bfloat16 where their products are rounded to it anyway: so is all that is between
+    /// them. The residual stream stays as it is, and taps see what is not rounded.
+    private func rounded(_ x: Tensor, _ tap: Tap?) throws -> Tensor {
+        guard query.quantised?.rounds == true, tap == nil, x.dtype == .float32, x.shape[1] > 32 else {
+            return x
+        }
+        return try x.to(.bfloat16)
     }
 
     private func attend(
@@ -308,6 +317,7 @@ public struct DecoderLayer: Module {
         var keys = try context.rotation(splitHeads(key(x), keyValueHeads))  // [B, Hk, T, Dh]
         var values = try splitHeads(value(x), keyValueHeads)
         if let cache { (keys, values) = try cache.store(keys, values, layer: layer) }  // [B, Hk, S, Dh]
+        (keys, values) = (try keys.to(queries.dtype), try values.to(queries.dtype))
         var (mask, causal) = try context.attention(window: window, tail: tail)
         if let bias {
             let hidden = try (mask ?? context.causal(tail: tail))?.not()

