@@ -290,20 +290,18 @@ public struct DecoderLayer: Module {
     ) throws -> Tensor {
         let whole = try tap.at(.blockInput, layer, input)
         let normed = try tap.at(.attentionInput, layer, inputNorm(whole))
-        let attended = try attend(rounded(normed, tap), context, cache, layer, tap, tail, bias)
+        let attended = try attend(rounded(normed), context, cache, layer, tap, tail, bias)
         let residual = try tail.map { try whole.sliced(1, whole.shape[1] - $0) } ?? whole
         let middle = try residual + tap.at(.attentionOutput, layer, attended)
-        let fedInput = try rounded(middleNorm(middle), tap)
+        let fedInput = try rounded(middleNorm(middle))
         let fed = try down(activation.gated(gate(fedInput), up(fedInput)))
         return try tap.at(.blockOutput, layer, middle + tap.at(.mlpOutput, layer, fed))
     }
 
     /// What enters the maps of a prompt, in bfloat16 where their products are rounded to it anyway: so is all that is between
-    /// them. The residual stream stays as it is, and taps see what is not rounded.
-    private func rounded(_ x: Tensor, _ tap: Tap?) throws -> Tensor {
-        guard query.quantised?.rounds == true, tap == nil, x.dtype == .float32, x.shape[1] > 32 else {
-            return x
-        }
+    /// them, for taps too. The residual stream stays as it is.
+    private func rounded(_ x: Tensor) throws -> Tensor {
+        guard query.quantised?.rounds == true, x.dtype == .float32, x.shape[1] > 32 else { return x }
         return try x.to(.bfloat16)
     }
 

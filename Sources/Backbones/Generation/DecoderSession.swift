@@ -151,14 +151,8 @@ public final class DecoderSession: GenerationSession {
 
     private func scores(_ embeddings: Tensor, _ mask: Tensor?, _ cache: KeyValueCache) throws -> Tensor {
         try withoutGradients {
-            // [B, T, D]; of the last layer only the last position is wanted, where nobody looks at the others.
-            let hidden =
-                if let decoder = decoder as? Decoder, tap == nil {
-                    try decoder.hidden(embeddings, mask: mask, cache: cache, tail: 1)
-                } else {
-                    try decoder.hidden(embeddings, mask: mask, cache: cache, tap: tap)
-                }
-            return try decoder.logits(hidden.selected(1, hidden.shape[1] - 1)).to(.float32)
+            let hidden = try decoder.hidden(embeddings, mask: mask, cache: cache, tap: tap)  // [B, T, D]
+            return try decoder.logits(hidden.selected(1, embeddings.shape[1] - 1)).to(.float32)
         }
     }
 }
