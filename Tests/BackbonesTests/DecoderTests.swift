@@ -160,6 +160,49 @@ import Torch
         }
     }
 
+    @Test(
+        "where packed weights may be rounded, a long prompt is read in bfloat16, in one piece or in several")
+    func rounded() throws {
+        let config: JSON = [
+            "model_type": "llama", "vocab_size": 50, "hidden_size": 64, "num_hidden_layers": 3,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 96,
+            "max_position_embeddings": 128, "eos_token_id": 1,
+        ]
+        var plain = try Decoder(DecoderConfiguration(config, source: "test"))
+        try plain.initialize(seed: 3)
+        try WeightFormat.int8.apply(to: &plain)
+        var rounding = plain
+        try rounding.forEachLayer { _, layer in
+            guard var linear = layer as? Linear else { return }
+            linear.allowRounding()
+            layer = linear
+        }
+        let x = try Tensor.normal([2, 80, 64], Generator(seed: 4))
+        func read(_ model: Decoder, _ pieces: [Range<Int>], tap: Tap? = nil) throws -> Tensor {
+            let cache = try model.cache(rows: 2, capacity: 100)
+            return try withoutGradients {
+                try .concatenated(
+                    pieces.map {
+                        try model.hidden(x.sliced(1, $0.lowerBound, $0.upperBound), cache: cache, tap: tap)
+                    },
+                    1)
+            }
+        }
+        func difference(_ a: Tensor, _ b: Tensor) throws -> Double {
+            try (a - b).square().mean().sqrt().item() / b.square().mean().sqrt().item()
+        }
+        for pieces in [[0..<80], [0..<40, 40..<80], [0..<5, 5..<80], [0..<70, 70..<71, 71..<80]] {
+            let (expected, found) = (try read(plain, pieces), try read(rounding, pieces))
+            #expect(found.dtype == .float32)
+            let error = try difference(found, expected)
+            #expect(error > 0 && error < 0.02, "\(pieces)")
+            let tapped = try read(rounding, pieces, tap: Tap(Set(TapSite.decoder)) { _, _, x in x })
+            #expect(try tapped.floats() == found.floats(), "\(pieces)")
+        }
+        // Two rows of 16 are few.
+        #expect(try read(rounding, [0..<16]).floats() == read(plain, [0..<16]).floats())
+    }
+
     @Test("rows of a session can be exchanged and repeated") func reorder() throws {
         let test = try Case("mistral")
         let session = try DecoderSession(
