@@ -38,6 +38,7 @@ public final class KeyValueCache {
         }
         try keys[layer].sliced(2, length, end).copy(from: key)
         try values[layer].sliced(2, length, end).copy(from: value)
+        // The first tokens are all there is, and may be of another type than what is kept.
         if length == 0 { return (key, value) }
         return (try keys[layer].sliced(2, 0, end), try values[layer].sliced(2, 0, end))
     }

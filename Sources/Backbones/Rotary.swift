@@ -175,7 +175,7 @@ struct Rotation {
 
     /// [B, H, T, Dh] → the same, each pair (i, i + Dh/2) turned by its angle.
     ///
-    /// One operation where it can be; gradients, second ones included, and half types take the plain form.
+    /// One operation where it can be; gradients, second ones included, and tables of half types take the plain form.
     func callAsFunction(_ x: Tensor) throws -> Tensor {
         if !x.requiresGradient, cosine.dtype == .float32, x.device == .cpu {
             return try x.rotated(cosines: cosine, sines: sine)

@@ -4,8 +4,8 @@ import CTorch
 /// numbers of a row. It takes 5 or 9 bits a number and is multiplied without being unpacked as a whole.
 ///
 /// Numbers of GGUF's Q4_0, Q4_1 and Q8_0 blocks are represented exactly. Products are those of the dequantised matrix
-/// in fp32 (see ``rounds``), on the CPU only. Gradients flow through to the input, so that adapters above and below can be trained; the
-/// weight itself is frozen, and there are no second derivatives.
+/// in fp32 (see ``rounds``), on the CPU only. Gradients flow through to the input, so that adapters above and below can be
+/// trained; the weight itself is frozen, and there are no second derivatives.
 public struct QuantisedWeight {
     /// How GGUF files store blocks of 32 numbers.
     public enum BlockFormat: Int32, Sendable {
