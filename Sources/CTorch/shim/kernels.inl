@@ -30,21 +30,27 @@ INLINE Floats spread(float value) { return value - Floats{}; }
 
 typedef float Floats4 __attribute__((vector_size(16)));
 
-/// The sum of all lanes, halves first: one lane after the other would wait for each addition.
-INLINE float sum(Floats value) {
+/// All lanes brought together by `combine`, halves first: one lane after the other would wait for each step.
+template <typename Combine>
+INLINE float fold(Floats value, Combine combine) {
 #if WIDTH == 16
     typedef float Floats8 __attribute__((vector_size(32)));
-    Floats8 half = __builtin_shufflevector(value, value, 0, 1, 2, 3, 4, 5, 6, 7) +
-                   __builtin_shufflevector(value, value, 8, 9, 10, 11, 12, 13, 14, 15);
-    Floats4 quarter = __builtin_shufflevector(half, half, 0, 1, 2, 3) + __builtin_shufflevector(half, half, 4, 5, 6, 7);
+    Floats8 half = combine((Floats8)__builtin_shufflevector(value, value, 0, 1, 2, 3, 4, 5, 6, 7),
+                           (Floats8)__builtin_shufflevector(value, value, 8, 9, 10, 11, 12, 13, 14, 15));
+    Floats4 quarter = combine((Floats4)__builtin_shufflevector(half, half, 0, 1, 2, 3),
+                              (Floats4)__builtin_shufflevector(half, half, 4, 5, 6, 7));
 #elif WIDTH == 8
-    Floats4 quarter =
-        __builtin_shufflevector(value, value, 0, 1, 2, 3) + __builtin_shufflevector(value, value, 4, 5, 6, 7);
+    Floats4 quarter = combine((Floats4)__builtin_shufflevector(value, value, 0, 1, 2, 3),
+                              (Floats4)__builtin_shufflevector(value, value, 4, 5, 6, 7));
 #else
     Floats4 quarter = value;
 #endif
-    quarter += __builtin_shufflevector(quarter, quarter, 2, 3, 0, 1);
-    return quarter[0] + quarter[1];
+    quarter = combine(quarter, (Floats4)__builtin_shufflevector(quarter, quarter, 2, 3, 0, 1));
+    return combine(quarter[0], quarter[1]);
+}
+
+INLINE float sum(Floats value) {
+    return fold(value, [](auto a, auto b) { return a + b; });
 }
 
 /// fp16 to fp32.
@@ -317,12 +323,8 @@ static bool bounds(const float *x, float *low, float *high) {
         most = value > most ? value : most;
         nothing += value * 0.0f;  // stays 0 but for what is not finite
     }
-    *low = least[0];
-    *high = most[0];
-    for (int lane = 1; lane < WIDTH; lane++) {
-        *low = least[lane] < *low ? least[lane] : *low;
-        *high = most[lane] > *high ? most[lane] : *high;
-    }
+    *low = fold(least, [](auto a, auto b) { return a < b ? a : b; });
+    *high = fold(most, [](auto a, auto b) { return a > b ? a : b; });
     return sum(nothing) == 0;
 }
 

@@ -47,13 +47,14 @@ struct RowGroup {
     uint8_t values[groupSize] = {};
 };
 
-void put(const RowGroup &group, int32_t bits, uint8_t *tile, int64_t row) {
+template <int bits>
+void put(const RowGroup &group, uint8_t *tile, int64_t row) {
     std::memcpy(tile + 2 * row, &group.scale, 2);
     std::memcpy(tile + tileHead / 2 + 2 * row, &group.minimum, 2);
-    int64_t columns = 32 / bits;
-    for (int64_t word = 0; word < bits; word++) {
+    constexpr int columns = 32 / bits;
+    for (int word = 0; word < bits; word++) {
         uint32_t value = 0;
-        for (int64_t i = 0; i < columns; i++) value |= uint32_t(group.values[word * columns + i]) << (bits * i);
+        for (int i = 0; i < columns; i++) value |= uint32_t(group.values[word * columns + i]) << (bits * i);
         std::memcpy(tile + tileHead + word * 64 + row * 4, &value, 4);
     }
 }
@@ -71,7 +72,8 @@ at::Tensor pack(int32_t bits, int64_t out, int64_t in, Fill fill) {
             for (int64_t index = 0; index < groups; index++) {
                 RowGroup group;
                 if (!fill(thread, row, index, group)) failed = true;
-                put(group, bits, tiles + (row / tileRows * groups + index) * tileBytes(bits), row % tileRows);
+                uint8_t *tile = tiles + (row / tileRows * groups + index) * tileBytes(bits);
+                bits == 4 ? put<4>(group, tile, row % tileRows) : put<8>(group, tile, row % tileRows);
             }
         }
     };
